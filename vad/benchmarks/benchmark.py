@@ -1,0 +1,90 @@
+"""What every benchmark answers: which videos are there, and what in them is abnormal?"""
+
+import os
+from abc import ABC, abstractmethod
+from pathlib import Path
+from typing import ClassVar
+
+from vad.errors import DataError
+from vad.types import Part, Report, Split, Truth, Video
+from vad.video import VideoReader
+
+
+def data_root() -> Path:
+    """`$VAD_DATA`, by default `data/`: where benchmarks lie. Nothing is ever written below it."""
+    return Path(os.environ.get("VAD_DATA", "data"))
+
+
+class Benchmark(ABC):
+    """A data set with its splits and its truth.
+
+    Args:
+        root: Folder below which the official tree starts, at any depth. `None` means `$VAD_DATA/<folder>` at the time of
+            opening, so that no experiment and no run's configuration holds a machine's path.
+    """
+
+    folder: ClassVar[str]  # below $VAD_DATA, and below its annotations/
+    splits: ClassVar[tuple[Split, ...]]  # the splits that this benchmark has
+    grey: ClassVar[bool] = False  # one-channel footage: cubes are cached with one channel
+    headline: ClassVar[str] = "micro_auroc_smoothed"  # the metric that comparison ranks by
+
+    def __init__(self, root: str | None = None) -> None:
+        self._root = root
+
+    @property
+    def name(self) -> str:
+        """The class's name, as in experiment files."""
+        return type(self).__name__
+
+    @property
+    @abstractmethod
+    def dataset(self) -> str:
+        """First part of the cache key; benchmarks over the same videos share it."""
+
+    @property
+    def root(self) -> Path:
+        """The root given, or `$VAD_DATA/<folder>`; raises `DataError` if it is no folder."""
+        root = Path(self._root) if self._root is not None else data_root() / self.folder
+        if not root.is_dir():
+            how = "give benchmark.root" if self._root is not None else "set VAD_DATA or give benchmark.root"
+            raise DataError(f"{self.name}: there is no folder {root}; {how}")
+        return root
+
+    @property
+    def annotations(self) -> Path:
+        """`$VAD_DATA/annotations/<folder>`: official lists that do not lie below the root (it need not exist)."""
+        return data_root() / "annotations" / self.folder
+
+    @abstractmethod
+    def videos(self, split: Split) -> list[Video]:
+        """The videos of a split, sorted by id unless the official list has an order of its own.
+
+        Raises `DataError` for a split that the benchmark does not have, a missing root, or a folder without videos.
+        """
+
+    @abstractmethod
+    def open(self, video: Video) -> VideoReader:
+        """The only way to pixels."""
+
+    @abstractmethod
+    def truth(self, video: Video) -> Truth:
+        """What is abnormal in a video. Fitting and scoring never call this."""
+
+    @abstractmethod
+    def check(self) -> Report:
+        """Compare what is there with what is published, down to single frames and masks."""
+
+    def sources(self, split: Split) -> list[Video]:
+        """The videos that extraction and pretraining read: cache entries belong to these."""
+        return self.videos(split)
+
+    def parts(self, video: Video) -> list[Part]:
+        """What a video consists of, in order: one part that covers everything, unless it was composed."""
+        if video.frames is None:
+            raise DataError(f"{self.name}: the length of {video.id} is not known")
+        return [Part(video.id, 0, video.frames)]
+
+    def has(self, split: Split) -> None:
+        """Raise `DataError` for a split that this benchmark does not have."""
+        if split not in self.splits:
+            raise DataError(f"{self.name} has no split '{split}', only {' and '.join(self.splits)}")

@@ -1,0 +1,1 @@
+"""The commands. Heavy imports happen inside the verbs."""

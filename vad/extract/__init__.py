@@ -1,0 +1,1 @@
+"""What does a video hold, computed once: objects, crops, features."""

@@ -1,0 +1,1 @@
+"""How good are scores? Pure functions on raw scores."""
