@@ -1,0 +1,57 @@
+"""`vad compare RUN...`: table in the terminal, Markdown, CSV, one HTML page."""
+
+import argparse
+from collections.abc import Sequence
+from pathlib import Path
+
+from vad import files
+from vad.errors import VadError
+
+
+def main(arguments: Sequence[str]) -> None:
+    """Compare finished runs and write the comparison."""
+    parser = argparse.ArgumentParser(
+        prog="vad compare", description="Put finished runs side by side: what they score, and whether that is luck."
+    )
+    parser.add_argument("runs", nargs="+", metavar="RUN", help="run folders, or folders above them")
+    parser.add_argument(
+        "--out", default="comparison", help="folder for comparison.{md,csv,html} (default: %(default)s)"
+    )
+    options = parser.parse_args(list(arguments))
+
+    from rich.console import Console
+
+    from vad.comparison.collect import find_runs, rows
+    from vad.comparison.curves import video_curves
+    from vad.comparison.page import page
+    from vad.comparison.table import comma_separated, markdown, tables
+
+    found = rows(find_runs(options.runs))
+    laid_out = tables(found)
+    console = Console()
+    for table in laid_out:
+        console.print(_terminal(table))
+    curves, notes = {}, []
+    for setting, members in found.items():
+        curves[setting], left_out = video_curves(members)
+        notes += left_out
+    for note in notes:
+        console.print(f"no curve of {note}", markup=False, highlight=False)
+    out = Path(options.out)
+    if out.exists() and not out.is_dir():
+        raise VadError(f"{out}: is a file, --out wants a folder")
+    files.write_text(out / "comparison.md", markdown(laid_out))
+    files.write_text(out / "comparison.csv", comma_separated(found))
+    files.write_text(out / "comparison.html", page(found, laid_out, curves, notes))
+    console.print(f"page: {out / 'comparison.html'}", markup=False, highlight=False, soft_wrap=True)
+
+
+def _terminal(table: "Table") -> "RichTable":  # type: ignore[name-defined]  # noqa: F821
+    from rich.table import Table as RichTable
+
+    drawn = RichTable(title=table.title, title_justify="left")
+    for index, heading in enumerate(table.headings):
+        drawn.add_column(heading, justify="left" if index == 0 else "right", overflow="fold")
+    for line in table.lines:
+        drawn.add_row(*line.cells)
+    return drawn
