@@ -1,11 +1,55 @@
-"""The run folder: layout, continue, provenance.
+"""The run folder: layout, identity, what to do with a folder that is there, provenance.
 
-    runs/<experiment>/<variant>/seed-<n>/
+    $VAD_RUNS/<experiment>/<variant>/seed-<n>/
         config.yaml  checkpoints/{last,best}.ckpt  detector.ckpt  scores.npz  metrics.json  provenance.json  log.csv  wandb/
+        test/<benchmark>/   the same scores.npz and metrics.json on another benchmark
+
+Identity is what changes the numbers. Devices, nodes, strategy, loggers, progress bars, workers and roots are no part of it:
+they neither name a run nor stop it from being continued.
 """
 
+import json
+import os
+import re
+from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
+from datetime import UTC, datetime
 from pathlib import Path
+from typing import Any, Literal
+
+import yaml
+
+from vad import files
+from vad.errors import RunError
+
+Identity = Mapping[str, Any]  # dotted key without init_args -> JSON value
+
+# Options of the command rather than of the experiment.
+_COMMAND = {"config", "name", "log", "fresh", "out"}
+# Arguments of the Trainer that say where and how loudly it runs. An argument that is not listed counts.
+_TRAINER = {
+    "accelerator",
+    "barebones",
+    "default_root_dir",
+    "detect_anomaly",
+    "devices",
+    "enable_autolog_hparams",
+    "enable_checkpointing",
+    "enable_model_summary",
+    "enable_progress_bar",
+    "inference_mode",
+    "log_every_n_steps",
+    "logger",
+    "model_registry",
+    "num_nodes",
+    "num_sanity_val_steps",
+    "plugins",
+    "profiler",
+    "strategy",
+    "sync_batchnorm",  # always on with several processes
+    "use_distributed_sampler",
+}
+_DATA = {"num_workers", "in_memory"}
 
 
 @dataclass(frozen=True)
@@ -41,3 +85,151 @@ class RunFolder:
     @property
     def log(self) -> Path:
         return self.path / "log.csv"
+
+    @property
+    def last(self) -> Path:
+        return self.checkpoints / "last.ckpt"
+
+    def test(self, benchmark: str) -> "RunFolder":
+        """Where the scores on another benchmark lie."""
+        return RunFolder(self.path / "test" / benchmark)
+
+
+@dataclass(frozen=True)
+class Settings:
+    """What a command line asks for, before any class is instantiated.
+
+    `config` is the parser's own dump: complete, resolved, and enough to reproduce the run.
+    """
+
+    config: Mapping[str, Any]
+    experiment: str  # stem of the first configuration file
+    variant: str
+    seed: int
+    fresh: bool = False
+    out: str | None = None
+
+    @property
+    def folder(self) -> RunFolder:
+        """`--out`, else `$VAD_RUNS/<experiment>/<variant>/seed-<n>`."""
+        if self.out is not None:
+            return RunFolder(Path(self.out))
+        return RunFolder(runs_root() / self.experiment / self.variant / f"seed-{self.seed}")
+
+
+@dataclass(frozen=True)
+class Decision:
+    """What a command does with a run folder, and why it refuses one."""
+
+    kind: Literal["new", "continue", "finished", "refuse"]
+    reason: str = ""
+
+
+def runs_root() -> Path:
+    """`$VAD_RUNS`, by default `runs/`."""
+    return Path(os.environ.get("VAD_RUNS", "runs"))
+
+
+def identity(config: Mapping[str, Any]) -> Identity:
+    """What changes the numbers, flat: `{"model": "vad.methods.lbr_spr.LBRSPR", "model.width": 32, ...}`."""
+    return dict(sorted(_flatten("", {k: v for k, v in config.items() if k not in _COMMAND})))
+
+
+def _flatten(key: str, value: Any) -> Iterator[tuple[str, Any]]:
+    if not isinstance(value, Mapping) or not value:
+        yield key, value
+        return
+    if set(value) <= {"class_path", "init_args", "dict_kwargs"} and "class_path" in value:
+        yield key, value["class_path"]
+        arguments = dict(value.get("init_args") or {}) | dict(value.get("dict_kwargs") or {})
+        # A root says where a benchmark lies, not which one it is; a person's own footage is named by nothing else.
+        if not str(value["class_path"]).endswith("Footage"):
+            arguments.pop("root", None)
+    else:
+        arguments = dict(value)
+    ignored = {"trainer": _TRAINER, "data": _DATA}.get(key, set())
+    for name, inner in arguments.items():
+        if name not in ignored:
+            yield from _flatten(f"{key}.{name}" if key else str(name), inner)
+
+
+def difference(first: Identity, second: Identity) -> dict[str, tuple[Any, Any]]:
+    """Keys whose values differ, `None` where a side lacks one."""
+    keys = sorted(first.keys() | second.keys())
+    return {key: (first.get(key), second.get(key)) for key in keys if first.get(key) != second.get(key)}
+
+
+def variant(base: Identity, wanted: Identity) -> str:
+    """The name of what was overridden: sorted `key=value`, cut to 60 characters, with 6 digits of hash; `base` if nothing.
+
+    `base` is the identity of the experiment file alone with the same seed, so an override that says what the file says
+    anyway gives the same run.
+    """
+    changed = {key: value for key, (_, value) in difference(base, wanted).items()}
+    if not changed:
+        return "base"
+    given = {
+        key: value for key, value in changed.items() if value is not None or key in wanted
+    }  # the rest went with a class
+    words = ",".join(f"{key.removeprefix('data.')}={_short(value)}" for key, value in given.items())
+    readable = re.sub(r"[^A-Za-z0-9=.,+_-]+", "-", words)[:60].rstrip("-.,=")
+    return f"{readable}-{files.hash_json(changed, 6)}"
+
+
+def _short(value: Any) -> str:
+    if isinstance(value, str):
+        return value.rsplit(".", 1)[-1] if re.fullmatch(r"[A-Za-z_][\w.]*", value) else value
+    return json.dumps(value)
+
+
+def decide(config: Mapping[str, Any], folder: RunFolder) -> Decision:
+    """What to do with a folder: a function of the configuration and of what lies in the folder, which it only reads."""
+    if not folder.config.is_file():
+        if folder.path.is_dir() and (folder.checkpoints.exists() or folder.detector.exists()):
+            return Decision(
+                "refuse",
+                f"{folder.path} holds a training but no config.yaml; give another --name, or --fresh to move it aside",
+            )
+        return Decision("new")
+    changed = difference(identity(read_config(folder)), identity(config))
+    if changed:
+        listed = "; ".join(
+            f"{key}: {json.dumps(old)} there, {json.dumps(new)} here" for key, (old, new) in changed.items()
+        )
+        return Decision(
+            "refuse", f"{folder.path} is another run ({listed}); give another --name, or --fresh to move it aside"
+        )
+    return Decision("finished" if folder.detector.is_file() else "continue")
+
+
+def read_config(folder: RunFolder) -> dict[str, Any]:
+    """`config.yaml` of a run; a folder without one, or a damaged one, is a `RunError`."""
+    try:
+        config = yaml.safe_load(folder.config.read_text(encoding="utf-8"))
+    except FileNotFoundError:
+        raise RunError(f"{folder.path}: is no run folder, it holds no config.yaml") from None
+    except (OSError, UnicodeDecodeError, yaml.YAMLError) as error:
+        raise RunError(f"{folder.config}: cannot be read ({' '.join(str(error).split())})") from None
+    if not isinstance(config, dict):
+        raise RunError(f"{folder.config}: holds no configuration")
+    return config
+
+
+def write_config(folder: RunFolder, config: Mapping[str, Any]) -> None:
+    """Write the parser's dump, without what belongs to the command rather than to the run."""
+    kept = {key: value for key, value in config.items() if key not in _COMMAND - {"name"}}
+    files.write_text(folder.config, yaml.safe_dump(kept, sort_keys=False, allow_unicode=True))
+
+
+def move_aside(folder: RunFolder) -> Path | None:
+    """Rename a folder to `<name>.<time>` beside itself; nothing is deleted. Returns the new path, `None` if there was none."""
+    if not folder.path.exists():
+        return None
+    stamp = datetime.now(UTC).strftime("%Y%m%dT%H%M%S")
+    aside = folder.path.with_name(f"{folder.path.name}.{stamp}")
+    number = 1
+    while aside.exists():
+        number += 1
+        aside = folder.path.with_name(f"{folder.path.name}.{stamp}-{number}")
+    folder.path.rename(aside)
+    return aside

@@ -1,0 +1,297 @@
+"""One parser for all verbs: an experiment file and options to the objects that a stage takes.
+
+    vad fit --config E [--config small.yaml] [--trainer FILE] [--model.width 16] [--benchmark Synthetic] ...
+
+Every argument of every class is an option, typed, with help from its docstring. Interpolation (`${model.init_args.dim}`) is
+resolved after everything is merged, so overrides reach it.
+"""
+
+import difflib
+import importlib
+import inspect
+import re
+from argparse import ArgumentError
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Any, Literal
+
+import yaml
+from jsonargparse import set_parsing_settings
+from lightning.pytorch import LightningModule, Trainer
+from lightning.pytorch.cli import LightningArgumentParser, LightningCLI
+from lightning.pytorch.utilities.exceptions import MisconfigurationException
+from omegaconf.errors import OmegaConfBaseException
+
+import vad.benchmarks
+from vad.datamodules.video_data import VideoData
+from vad.errors import ConfigError
+from vad.extract.detectors import Detector
+from vad.extract.motion import Motion
+from vad.runs import RunFolder, Settings, identity, variant
+from vad.stages import Experiment
+
+# Dataclasses that an experiment may replace by a subclass, as it replaces a model.
+set_parsing_settings(subclasses_enabled=[Detector, Motion])
+
+_LOGGERS = Literal["wandb", "tensorboard", "csv"]
+
+
+class _Parser(LightningCLI):
+    """LightningCLI as a parser: it seeds and instantiates nothing until it is told to."""
+
+    def __init__(self, arguments: Sequence[str]) -> None:
+        super().__init__(
+            LightningModule,
+            VideoData,
+            subclass_mode_model=True,
+            subclass_mode_data=True,
+            run=False,
+            save_config_callback=None,
+            seed_everything_default=0,
+            auto_configure_optimizers=False,
+            load_from_checkpoint_support=False,
+            parser_kwargs={"parser_mode": "omegaconf+", "exit_on_error": False, "allow_abbrev": False},
+            args=list(arguments),
+        )
+
+    def add_arguments_to_parser(self, parser: LightningArgumentParser) -> None:
+        parser.add_argument(
+            "--paper_chain",
+            type=list[dict[str, dict[str, Any]]] | None,
+            default=None,
+            help="The method's published post-processing: steps of one key, a function of vad.aggregation and its arguments.",
+        )
+        parser.add_argument(
+            "--checkpoint",
+            type=Literal["last", "best"],
+            default="last",
+            help="The checkpoint that becomes the detector.",
+        )
+        parser.add_argument(
+            "--name", type=str | None, default=None, help="The variant's name instead of its overrides."
+        )
+        parser.add_argument(
+            "--finetune", type=str | None, default=None, help="Start from the detector of this run folder."
+        )
+        parser.add_argument("--log", type=_LOGGERS, default="wandb", help="Where curves go; log.csv is always written.")
+        parser.add_argument("--fresh", action="store_true", help="Move an old run folder aside and begin anew.")
+        parser.add_argument(
+            "--out", type=str | None, default=None, help="The run's folder, instead of one below $VAD_RUNS."
+        )
+
+    def parse_arguments(self, parser: LightningArgumentParser, args: Any) -> None:
+        self.config = parser.parse_args(args)
+
+    def _set_seed(self) -> None:
+        """Seeds are set by the stages, so that reading an experiment changes nothing."""
+
+    def instantiate_classes(self) -> None:
+        """Classes are instantiated by `parse`, not by reading the settings."""
+
+    def dump(self) -> dict[str, Any]:
+        """The complete configuration as plain values."""
+        return yaml.safe_load(self.parser.dump(self.config, skip_link_targets=False, skip_unset=False, format="yaml"))
+
+    def classes(self) -> tuple[LightningModule, VideoData, dict[str, Any]]:
+        """Model, data, and the Trainer's arguments."""
+        made = self.parser.instantiate_classes(self.config)
+        return made["model"], made["data"], dict(made["trainer"])
+
+
+def parse(arguments: Sequence[str]) -> Experiment:
+    """The experiment that a command line describes; anything wrong in it is a `ConfigError` of one line.
+
+    Raises `SystemExit` for `--help` and `--print_config`, after printing.
+    """
+    parser = _read(arguments)
+    settings = _settings(parser, arguments)
+    try:
+        model, data, options = parser.classes()
+    except (ArgumentError, OmegaConfBaseException, MisconfigurationException) as error:
+        raise ConfigError(readable(str(error))) from error
+
+    def trainer(**fixed: Any) -> Trainer:
+        """The Trainer with the experiment's arguments; those of the stage come first, callbacks and plugins are joined."""
+        joined = {name: [*_listed(options.get(name)), *fixed.pop(name, [])] for name in ("callbacks", "plugins")}
+        try:
+            return Trainer(**{**options, **fixed, **joined})
+        except MisconfigurationException as error:
+            raise ConfigError(f"trainer: {' '.join(str(error).split())}") from error
+
+    return Experiment(
+        settings=settings,
+        model=model,
+        data=data,
+        trainer=trainer,
+        paper_chain=tuple(settings.config["paper_chain"] or ()),
+        checkpoint=settings.config["checkpoint"],
+        finetune=settings.config["finetune"],
+        log=settings.config["log"],
+    )
+
+
+def parse_settings(arguments: Sequence[str]) -> Settings:
+    """What a command line asks for, with every value checked, but without instantiating a class."""
+    return _settings(_read(arguments), arguments)
+
+
+def run_arguments(folder: RunFolder, arguments: Sequence[str]) -> list[str]:
+    """The command line of a run that exists: its own configuration, then further options."""
+    return ["--config", str(folder.config), *arguments]
+
+
+def _read(arguments: Sequence[str]) -> _Parser:
+    try:
+        return _Parser(arrange(arguments))
+    except (ArgumentError, OmegaConfBaseException, yaml.YAMLError) as error:
+        raise ConfigError(readable(str(error))) from error
+
+
+def _settings(parser: _Parser, arguments: Sequence[str]) -> Settings:
+    config = parser.dump()
+    seed = config["seed_everything"]
+    if isinstance(seed, bool) or not isinstance(seed, int):
+        raise ConfigError(f"seed_everything: expected a whole number, got {str(seed).lower()}")
+    paths = [value for name, value in options_of(arguments) if name in ("-c", "--config") and value is not None]
+    if not paths:
+        raise ConfigError("--config: give an experiment file, for instance --config experiments/lbr_spr_synthetic.yaml")
+    try:
+        base = _Parser(["--config", paths[0], "--seed_everything", str(seed)]).dump()
+    except (ArgumentError, OmegaConfBaseException):  # the file needs the options that follow it
+        base = {}
+    return Settings(
+        config=config,
+        experiment=Path(paths[0]).stem,
+        variant=config["name"] or variant(identity(base), identity(config)),
+        seed=seed,
+        fresh=config["fresh"],
+        out=config["out"],
+    )
+
+
+def arrange(arguments: Sequence[str]) -> list[str]:
+    """Sort a command line as the parser needs it, and write out its short forms.
+
+    Every `--config` comes first, then `--trainer FILE` (an inline trainer would win over an earlier file), then the rest in
+    its order. `--benchmark` stands for `--data.benchmark`, a folder for `Footage`; a benchmark is cleared before another takes
+    its place, since the parser would keep the arguments of the old one.
+    """
+    configs: list[str] = []
+    trainers: list[str] = []
+    rest: list[str] = []
+    for name, value in options_of(arguments):
+        if name in ("-c", "--config"):
+            configs += [*(_CLEAR if configs and _sets_benchmark(value) else []), "--config", value or ""]
+        elif name == "--trainer" and value is not None and not value.startswith("{"):
+            if not Path(value).is_file():
+                raise ConfigError(f"--trainer: there is no file {value}; experiments/trainers/ holds some")
+            trainers += ["--trainer", value]
+        elif name in ("--benchmark", "--data.benchmark", "--data.init_args.benchmark") and value is not None:
+            rest += [*_CLEAR, *_benchmark(value)]
+        else:
+            name = re.sub(r"^--benchmark\.", "--data.benchmark.", name)
+            rest += [name] if value is None else [name, value]
+    return [*configs, *trainers, *rest]
+
+
+_CLEAR = ("--data.benchmark", "null")
+
+
+def options_of(arguments: Sequence[str]) -> list[tuple[str, str | None]]:
+    """Pairs of option and value, in order; a word that follows no option is a `ConfigError`."""
+    pairs: list[tuple[str, str | None]] = []
+    for word in arguments:
+        if word.startswith("--") or word in ("-c", "-h"):
+            name, given, value = word.partition("=")
+            pairs.append((name, value if given else None))
+        elif pairs and pairs[-1][1] is None:
+            pairs[-1] = (pairs[-1][0], word)
+        else:
+            raise ConfigError(f"'{word}' follows no option; options are written --key value")
+    return pairs
+
+
+def _sets_benchmark(path: str | None) -> bool:
+    """Whether a configuration file names a benchmark; one that cannot be read is left to the parser to complain about."""
+    try:
+        config = yaml.safe_load(Path(path or "").read_text(encoding="utf-8"))
+        return bool(config["data"]["init_args"]["benchmark"])
+    except (OSError, UnicodeDecodeError, yaml.YAMLError, KeyError, TypeError):
+        return False
+
+
+def _benchmark(value: str) -> list[str]:
+    known = vad.benchmarks.__all__
+    if value in known or value == "null" or value.startswith("{"):
+        return ["--data.benchmark", value]
+    if Path(value).is_dir():
+        return ["--data.benchmark", "Footage", "--data.benchmark.root", value]
+    if "/" in value:
+        raise ConfigError(f"--benchmark: there is no folder {value}")
+    if "." not in value:
+        named = [name for name in known if inspect.isclass(getattr(vad.benchmarks, name)) and name != "Benchmark"]
+        raise ConfigError(
+            f"--benchmark: there is no benchmark '{value}'{_alike(value, named)}; known: {', '.join(named)}"
+        )
+    return ["--data.benchmark", value]
+
+
+def _listed(value: Any) -> list[Any]:
+    if value is None:
+        return []
+    return list(value) if isinstance(value, list | tuple) else [value]
+
+
+def readable(message: str) -> str:
+    """The innermost cause in one sentence, with the whole key in front of it.
+
+    In subclass mode the parser reports every type that a value failed to be, nested: the causes of the last class are what
+    a person can mend.
+    """
+    if missing := re.search(r"Interpolation key '(.+?)' not found(?:\s+full_key: (\S+))?", message):
+        return f"{missing[2] or 'an interpolation'}: ${{{missing[1]}}} names no key of the experiment"
+    lines = [line.strip().removeprefix("- ") for line in message.splitlines() if line.strip()]
+    keys = [match[1] for line in lines if (match := re.match(r'Parser key "(.+?)":', line))]
+    owners = [match[1] for line in lines if (match := re.match(r"Problem with given class_path '(.+?)'", line))]
+    given = [line.removeprefix("Given value: ") for line in lines if line.startswith("Given value: ")]
+    causes = [
+        line
+        for line in (
+            re.sub(r'^(Parser key ".+?":|Problem with given class_path \'.+?\':)\s*', "", line) for line in lines
+        )
+        if line
+        and not re.match(r"Does not validate|Subtypes:|Errors:|Given value|Expected a <class 'NoneType'>$", line)
+    ]
+    if not causes:
+        return f"{'.'.join(keys)}: not understood" if keys else " ".join(message.split())
+    cause = causes[-1]
+    if option := re.match(r"Option '(.+?)' is not accepted", cause):
+        owner = owners[-1] if owners else "the experiment"
+        cause = f"{owner.rsplit('.', 1)[-1]} takes no '{option[1]}'{_alike(option[1], _arguments(owner))}"
+    elif "import path" in cause or "has no attribute" in cause:
+        cause = f"there is no such class ({cause})"
+    elif expected := re.match(r"Expected a (.+?)(?:\. Got value: (.*))?$", cause):
+        value = (
+            expected[2]
+            if expected[2] is not None
+            else (given[0] if given and "NestedArg" not in given[0] else "another")
+        )
+        wanted = re.sub(r"<class '(?:.*\.)?(\w+)'>", r"\1", expected[1]).replace("typing.", "")
+        wanted = re.sub(r"Literal\[(.*)\]", r"one of \1", wanted)
+        cause = f"expected {wanted}, got {value}"
+    elif unknown := re.match(r"unrecognized arguments: (.*)", cause):
+        cause = f"there is no option {unknown[1]}"
+    return f"{'.'.join(keys)}: {cause}" if keys else cause
+
+
+def _arguments(class_path: str) -> list[str]:
+    try:
+        module, _, name = class_path.rpartition(".")
+        return list(inspect.signature(getattr(importlib.import_module(module), name)).parameters)
+    except (ImportError, AttributeError, ValueError, TypeError):
+        return []
+
+
+def _alike(word: str, known: Sequence[str]) -> str:
+    close = difflib.get_close_matches(word, known, n=1)
+    return f" (did you mean '{close[0]}'?)" if close else ""
