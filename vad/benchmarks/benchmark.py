@@ -3,11 +3,13 @@
 import os
 from abc import ABC, abstractmethod
 from pathlib import Path
-from typing import ClassVar
+from typing import ClassVar, Literal, get_args
 
-from vad.errors import DataError
+from vad.errors import ConfigError, DataError
 from vad.types import Part, Report, Split, Truth, Video
 from vad.video import VideoReader
+
+Grid = Literal["frames", "floor16", "ceil16", "official"]  # the lengths that frame scores and truth are compared at
 
 
 def data_root() -> Path:
@@ -27,6 +29,7 @@ class Benchmark(ABC):
     splits: ClassVar[tuple[Split, ...]]  # the splits that this benchmark has
     grey: ClassVar[bool] = False  # one-channel footage: cubes are cached with one channel
     headline: ClassVar[str] = "micro_auroc_smoothed"  # the metric that comparison ranks by
+    default_grid: ClassVar[Grid] = "frames"
 
     def __init__(self, root: str | None = None) -> None:
         self._root = root
@@ -71,8 +74,12 @@ class Benchmark(ABC):
         """What is abnormal in a video. Fitting and scoring never call this."""
 
     @abstractmethod
-    def check(self) -> Report:
-        """Compare what is there with what is published, down to single frames and masks."""
+    def check(self, *, decode: bool = False) -> Report:
+        """Compare what is there with what is published, down to single frames and masks.
+
+        Images are always read in full, since they are small; video files only with `decode`, since that takes as long
+        as watching all of them. Never raises for what is wrong with the data: that is what the report says.
+        """
 
     def sources(self, split: Split) -> list[Video]:
         """The videos that extraction and pretraining read: cache entries belong to these."""
@@ -83,6 +90,23 @@ class Benchmark(ABC):
         if video.frames is None:
             raise DataError(f"{self.name}: the length of {video.id} is not known")
         return [Part(video.id, 0, video.frames)]
+
+    def grid_length(self, video: Video, grid: Grid) -> int:
+        """Number of frames of a video on a grid, by which evaluation cuts or extends its truth and its scores.
+
+        `frames`: the real length. `floor16`, `ceil16`: the multiple of 16 below or above it. `official`: the length in the
+        benchmark's published vector of labels, where there is one. Where the grid is longer than the video, evaluation
+        repeats the last label and the last score.
+
+        Raises `DataError` where the grid is not known for this benchmark.
+        """
+        if grid not in get_args(Grid):
+            raise ConfigError(f"grid: expected one of {', '.join(get_args(Grid))}, got '{grid}'")
+        if grid == "official":
+            raise DataError(f"{self.name} has no official grid of its own: take grid frames")
+        if video.frames is None:
+            raise DataError(f"{self.name}: the length of {video.id} is not known, so there is no grid '{grid}'")
+        return {"frames": video.frames, "floor16": video.frames // 16 * 16, "ceil16": -(-video.frames // 16) * 16}[grid]
 
     def has(self, split: Split) -> None:
         """Raise `DataError` for a split that this benchmark does not have."""
