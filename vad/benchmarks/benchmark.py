@@ -21,8 +21,8 @@ class Benchmark(ABC):
     """A data set with its splits and its truth.
 
     Args:
-        root: Folder below which the official tree starts, at any depth. `None` means `$VAD_DATA/<folder>` at the time of
-            opening, so that no experiment and no run's configuration holds a machine's path.
+        root: Folder below which the official tree starts, at any depth. `None` means `$VAD_DATA/<folder>` at the time
+            of opening, so that no experiment and no run's configuration holds a machine's path.
     """
 
     folder: ClassVar[str]  # below $VAD_DATA, and below its annotations/
@@ -94,9 +94,9 @@ class Benchmark(ABC):
     def grid_length(self, video: Video, grid: Grid) -> int:
         """Number of frames of a video on a grid, by which evaluation cuts or extends its truth and its scores.
 
-        `frames`: the real length. `floor16`, `ceil16`: the multiple of 16 below or above it. `official`: the length in the
-        benchmark's published vector of labels, where there is one. Where the grid is longer than the video, evaluation
-        repeats the last label and the last score.
+        `frames`: the real length. `floor16`, `ceil16`: the multiple of 16 below or above it. `official`: the length in
+        the benchmark's published vector of labels, where there is one. Where the grid is longer than the video,
+        evaluation repeats the last label and the last score, as the published vectors do.
 
         Raises `DataError` where the grid is not known for this benchmark.
         """

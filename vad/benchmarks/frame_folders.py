@@ -85,12 +85,14 @@ def read_mask(path: Path) -> np.ndarray:
     return _decode(path) > 0
 
 
-def image_fault(path: Path) -> str | None:
-    """Decode an image in full and say what is wrong with it, or None."""
+def image_fault(path: Path, size: tuple[int, int] | None = None) -> str | None:
+    """Decode an image in full and say what is wrong with it, or its size if not the expected one."""
     try:
-        _decode(path)
+        height, width = _decode(path).shape
     except DataError as error:
         return str(error)
+    if size is not None and (width, height) != size:
+        return f"{path}: is {width} x {height}, but the clip's first frame {size[0]} x {size[1]}"
     return None
 
 

@@ -45,9 +45,9 @@ def read_matlab_list(path: Path) -> list[Intervals]:
 def read_matlab_cells(path: Path, variable: str = "gt") -> list[Intervals]:
     """One list of intervals for each test clip, from the `.mat` file of a re-packed benchmark.
 
-    The variable is a cell array with a matrix (2, k) for each clip: first frames, then last frames, counted from 1, both
-    ends inclusive. Files that were squeezed and saved again hold vectors of 2 or, where each clip has one interval, one matrix
-    (clips, 2): both are read as well.
+    The variable is a cell array with a matrix (2, k) for each clip: first frames, then last frames, counted from 1,
+    both ends inclusive. Files that were squeezed and saved again hold vectors of 2 or, where each clip has one
+    interval, one matrix (clips, 2): both are read as well.
     """
     try:
         content = loadmat(path)

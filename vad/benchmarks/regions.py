@@ -14,16 +14,17 @@ MINIMUM_OVERLAP = 0.1  # IoU above which a component continues a track of the fr
 def regions_from_masks(masks: Iterable[np.ndarray]) -> Regions:
     """Boxes and tracks of the connected components of masks bool (h, w), one for each frame in order.
 
-    A region is an 8-connected component of at least 20 pixels. It continues a track of the frame before where their boxes
-    overlap by an IoU above 0.1, best overlaps first, each track and each region once; otherwise it starts a new track.
+    A region is an 8-connected component of at least 20 pixels. It continues a track of the frame before where their
+    boxes overlap by an IoU above 0.1, best overlaps first, each track and each region once; otherwise it starts one.
 
-    Our choice, since no derivation is published: on UCSD Ped2 it gives 2,410 boxes in 21 tracks. Objects that touch are one
-    region and occlusions end tracks, so figures from these regions are called derived and do not compare with published ones.
+    Our choice, since no derivation is published: on UCSD Ped2 it gives 2,410 boxes in 21 tracks. Objects that touch are
+    one region and occlusions end tracks, so figures from these regions are called derived and do not compare with
+    published ones.
     """
     frames: list[int] = []
     boxes: list[np.ndarray] = []
     tracks: list[int] = []
-    before_boxes, before_tracks = np.zeros((0, 4)), []
+    before_boxes, before_tracks = np.zeros((0, 4)), list[int]()
     next_track = 0
     for frame, mask in enumerate(masks):
         now = component_boxes(mask)
@@ -53,8 +54,7 @@ def component_boxes(mask: np.ndarray) -> np.ndarray:
         return np.zeros((0, 4))
     _, _, statistics, _ = cv2.connectedComponentsWithStats(mask.astype(np.uint8), connectivity=8)
     components = statistics[1:].astype(np.float64)  # row 0 is the background
-    x, y, width, height, area = components[components[:, cv2.CC_STAT_AREA] >= MINIMUM_AREA].T
-    del area
+    x, y, width, height, _ = components[components[:, cv2.CC_STAT_AREA] >= MINIMUM_AREA].T
     return np.stack([x, y, x + width, y + height], axis=1)
 
 

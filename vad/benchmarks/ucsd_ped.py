@@ -1,7 +1,8 @@
 """UCSD Ped1 and Ped2 (Mahadevan et al., CVPR 2010): grey clips of two walkways, as folders of images.
 
-Read from the official archive (`UCSDped2/Train/Train001/001.tif`, masks in `Test/Test001_gt`, labels in `Test/UCSDped2.m`)
-and from the re-packed trees in use (`ped2/training/frames/01/000.jpg`, labels in `ped2.mat`; or `Train001` inside `frames`).
+Read from the official archive (`UCSDped2/Train/Train001/001.tif`, masks in `Test/Test001_gt`, labels in
+`Test/UCSDped2.m`) and from the re-packed trees in use (`ped2/training/frames/01/000.jpg`, labels in `ped2.mat`; or
+`Train001` inside `frames`).
 """
 
 from functools import partial
@@ -11,17 +12,18 @@ from typing import ClassVar
 import numpy as np
 
 from vad.benchmarks.benchmark import Benchmark
-from vad.benchmarks.frame_folders import image_fault, image_size, in_words, read_mask
-from vad.benchmarks.intervals import labels_from_intervals
+from vad.benchmarks.frame_folders import image_size, read_mask
 from vad.benchmarks.regions import regions_from_masks
+from vad.benchmarks.ucsd_check import checked_labels, clip_problems, missing_clips, missing_masks
 from vad.benchmarks.ucsd_tree import (
     Clip,
     Tree,
     best_label_list,
+    contradiction,
     is_label_list,
+    listed_labels,
     mask_problem,
     numbering_problem,
-    read_label_list,
     scan,
 )
 from vad.errors import DataError
@@ -30,7 +32,7 @@ from vad.video import VideoReader
 
 
 class UCSDPed(Benchmark):
-    """What Ped1 and Ped2 share. Both may lie below one root: folders with `ped1` or `ped2` in their names tell them apart.
+    """What Ped1 and Ped2 share. Both may lie below one root: `ped1` or `ped2` in the names of folders tells them apart.
 
     Ids are `Train001` and `Test001` whatever the tree. No frame rate is stored with the clips, so `fps` is None.
 
@@ -78,10 +80,10 @@ class UCSDPed(Benchmark):
     def truth(self, video: Video) -> Truth:
         """Labels from the list, masks from the images beside the clip, regions derived from the masks.
 
-        Without a list, masks of every frame stand for it: on Ped2 both agree in all frames. Ped1 has masks for 10 of its
-        36 test clips; the others have neither masks nor regions.
+        Without a list, masks of every frame stand for it: on Ped2 both agree in all frames. Ped1 has masks for 10 of
+        its 36 test clips; the others have neither masks nor regions.
 
-        Raises `DataError` where the list lacks a clip, leaves it, or contradicts its masks, and where a mask is missing.
+        Raises `DataError` where the list lacks a clip, leaves it, or contradicts its masks, and for missing masks.
         """
         tree = self._read_tree()
         if video.id not in tree.clips:
@@ -95,7 +97,42 @@ class UCSDPed(Benchmark):
 
     def check(self, *, decode: bool = False) -> Report:
         """Compare the tree with the published one; every image and mask is decoded, whatever `decode` says."""
-        raise NotImplementedError
+        """Compare the tree with the published one; images and masks are decoded in full, whatever `decode` says."""
+        tree = scan(self.root, self.part)
+        path = self._label_list(tree)
+        mask_problems, notes = missing_masks(tree, self.masked)
+        problems = [*tree.problems, *mask_problems]
+        counts: dict[str, dict[str, int]] = {}
+        for split in self.splits:
+            clips = [clip for clip in tree.clips.values() if clip.split == split]
+            counts[split] = {"videos": len(clips), "frames": sum(len(clip.images) for clip in clips)}
+            problems += missing_clips(tree, split, len(self.lengths[split]))
+            for clip in clips:
+                problems += clip_problems(clip, self.lengths[split])
+        abnormal, label_problems = self._checked_labels(tree, path)
+        if abnormal is not None:
+            counts["test"]["abnormal_frames"] = abnormal
+        return Report(self.name, str(self.root), counts, tuple(dict.fromkeys(problems + label_problems)), tuple(notes))
+
+    def _checked_labels(self, tree: Tree, path: Path | None) -> tuple[int | None, list[str]]:
+        """Abnormal frames of all test clips, where the labels of each are known, and what is wrong with the labels."""
+        tests = [clip for clip in tree.clips.values() if clip.split == "test"]
+        problems: list[str] = []
+        if path is None and not all(clip.masks for clip in tests):
+            problems.append(f"there is no list of labels (UCSDped{self.part}.m or ped{self.part}.mat)")
+        abnormal: int | None = 0
+        for clip in tests:
+            labels, found = checked_labels(tree, path, clip)
+            problems += found
+            abnormal = None if labels is None or abnormal is None else abnormal + int(labels.sum())
+        if (
+            abnormal is not None
+            and not problems
+            and abnormal != self.abnormal_frames
+            and len(tests) == len(self.lengths["test"])
+        ):
+            problems.append(f"{abnormal} test frames are abnormal, {self.abnormal_frames} are published")
+        return abnormal, problems
 
     def _read_truth(self, tree: Tree, clip: Clip) -> Truth:
         if clip.split == "train":
@@ -148,7 +185,7 @@ class UCSDPed(Benchmark):
 
 
 class UCSDPed1(UCSDPed):
-    """UCSD Ped1: people walking towards and away from the camera, 34 training and 36 test clips of 200 frames, 238 x 158.
+    """UCSD Ped1: people walking to and from the camera, 34 training and 36 test clips of 200 frames, 238 x 158.
 
     Args:
         root: Folder below which the tree starts, at any depth; `None` means `$VAD_DATA/ucsd_ped`.
@@ -162,7 +199,7 @@ class UCSDPed1(UCSDPed):
 
 
 class UCSDPed2(UCSDPed):
-    """UCSD Ped2: people walking parallel to the camera, 16 training clips (2,550 frames), 12 test clips (2,010), 360 x 240.
+    """UCSD Ped2: people walking across the view, 16 training (2,550 frames) and 12 test clips (2,010), 360 x 240.
 
     Args:
         root: Folder below which the tree starts, at any depth; `None` means `$VAD_DATA/ucsd_ped`.
@@ -176,30 +213,6 @@ class UCSDPed2(UCSDPed):
     abnormal_frames = 1648
     masked = tuple(range(1, 13))
     masks_agree = True
-
-
-def listed_labels(path: Path, tree: Tree, clip: Clip) -> np.ndarray:
-    """Labels uint8 (n,) of a test clip by the list; raises `DataError` where the list does not fit the clips."""
-    entries = read_label_list(path)
-    last = max(other.number for other in tree.clips.values() if other.split == "test")
-    if len(entries) < last:
-        raise DataError(
-            f"{path}: has labels of {len(entries)} clips, but there is Test{last:03d}, so a line is missing"
-        )
-    end = max((end for _, end in entries[clip.number - 1]), default=0)
-    if end > len(clip.images):
-        raise DataError(f"{path}: {clip.id} is abnormal up to frame {end}, but has {len(clip.images)} frames")
-    return labels_from_intervals(entries[clip.number - 1], len(clip.images))
-
-
-def contradiction(clip: Clip, labels: np.ndarray, marked: np.ndarray) -> str | None:
-    """Where list and masks disagree."""
-    different = np.flatnonzero(labels != marked)
-    if not different.size:
-        return None
-    numbers = list(clip.images)
-    frames = in_words([numbers[index] for index in different])
-    return f"the labels of {clip.id} contradict its masks in {different.size} frames ({frames}): an older list says so, take the archive's own"
 
 
 def _read_mask_of(paths: list[Path], frame: int) -> np.ndarray:

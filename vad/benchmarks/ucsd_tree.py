@@ -6,8 +6,10 @@ from collections.abc import Iterable
 from dataclasses import dataclass
 from pathlib import Path
 
+import numpy as np
+
 from vad.benchmarks.frame_folders import first_number, in_words, missing_numbers, numbered, walk
-from vad.benchmarks.intervals import Intervals, read_matlab_cells, read_matlab_list
+from vad.benchmarks.intervals import Intervals, labels_from_intervals, read_matlab_cells, read_matlab_list
 from vad.errors import DataError
 from vad.types import Split
 
@@ -44,9 +46,9 @@ class Tree:
 def scan(root: Path, part: int) -> Tree:
     """Find the clips of Ped1 or Ped2 at any depth below `root`, by names alone.
 
-    A clip is a folder of numbered images that is called `Train001`, or `01` somewhere below `train` or `training`. The masks of
-    `Test001` lie beside it in `Test001_gt`. The nearest folder with `ped1` or `ped2` in its name, up to the root, says which
-    of the two a clip belongs to; where no name says it, it is the one asked for.
+    A clip is a folder of numbered images that is called `Train001`, or `01` somewhere below `train` or `training`. The
+    masks of `Test001` lie beside it in `Test001_gt`. The nearest folder with `ped1` or `ped2` in its name, up to the
+    root, says which of the two a clip belongs to; where no name says it, it is the one asked for.
     """
     files = dict(walk(root))
     found: defaultdict[str, list[Clip]] = defaultdict(list)
@@ -96,7 +98,8 @@ def numbering_problem(clip: Clip) -> str | None:
     missing = missing_numbers(clip.images)
     if not missing:
         return None
-    return f"{clip.id} lacks frame {in_words(missing)} (numbers {first_number(clip.images)} to {max(clip.images)} in {clip.folder})"
+    first, last = first_number(clip.images), max(clip.images)
+    return f"{clip.id} lacks frame {in_words(missing)} (of {first} to {last} in {clip.folder})"
 
 
 def mask_problem(clip: Clip) -> str | None:
@@ -111,6 +114,30 @@ def mask_problem(clip: Clip) -> str | None:
     if missing:
         return f"{clip.id} lacks the mask of frame {in_words(missing)} {where}"
     return f"{clip.id} has a mask {in_words(surplus)}, but no such frame, {where}" if surplus else None
+
+
+def listed_labels(path: Path, tree: Tree, clip: Clip) -> np.ndarray:
+    """Labels uint8 (n,) of a test clip by the list; raises `DataError` where the list does not fit the clips."""
+    entries = read_label_list(path)
+    last = max(other.number for other in tree.clips.values() if other.split == "test")
+    if len(entries) < last:
+        raise DataError(
+            f"{path}: has labels of {len(entries)} clips, but there is Test{last:03d}, so a line is missing"
+        )
+    end = max((end for _, end in entries[clip.number - 1]), default=0)
+    if end > len(clip.images):
+        raise DataError(f"{path}: {clip.id} is abnormal up to frame {end}, but has {len(clip.images)} frames")
+    return labels_from_intervals(entries[clip.number - 1], len(clip.images))
+
+
+def contradiction(clip: Clip, labels: np.ndarray, marked: np.ndarray) -> str | None:
+    """Where list and masks disagree."""
+    different = np.flatnonzero(labels != marked)
+    if not different.size:
+        return None
+    numbers = list(clip.images)
+    frames = in_words([numbers[index] for index in different])
+    return f"the labels of {clip.id} contradict its masks in frame {frames}: take list and masks of the same archive"
 
 
 def _split_of(parts: tuple[str, ...]) -> Split | None:
