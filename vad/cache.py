@@ -19,11 +19,7 @@ import numpy as np
 
 from vad import files
 from vad.errors import CacheError
-
-
-def cache_root() -> Path:
-    """`$VAD_CACHE`, by default `cache/`."""
-    return Path(os.environ.get("VAD_CACHE", "cache"))
+from vad.files import cache_root as cache_root
 
 
 @dataclass(frozen=True)

@@ -16,6 +16,11 @@ from vad.errors import VadError
 PARTIAL_SUFFIX = ".partial"  # what a killed process may leave; never read, removed by `vad cache prune`
 
 
+def cache_root() -> Path:
+    """`$VAD_CACHE`, by default `cache/`: everything that can be computed again lies below it."""
+    return Path(os.environ.get("VAD_CACHE", "cache"))
+
+
 @contextmanager
 def atomic_write(path: str | Path) -> Iterator[IO[bytes]]:
     """Open a binary stream whose content appears at `path` completely or not at all.

@@ -1,0 +1,83 @@
+"""Opening a file with FFmpeg, and decoding it so that every picture names the packet that it came from."""
+
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+from typing import TYPE_CHECKING, cast
+
+import numpy as np
+
+from vad.errors import VideoError
+
+if TYPE_CHECKING:
+    from av import Packet, VideoFrame
+    from av.container import InputContainer
+    from av.video.stream import VideoStream
+
+# Containers of footage. The list also keeps FFmpeg from opening playlists, which name other files, and text.
+FORMATS = (
+    "mov,mp4,m4a,3gp,3g2,mj2,matroska,webm,avi,flv,live_flv,asf,asf_o,mpegts,mpeg,mpegvideo,m4v,h264,hevc,obu,ivf,"
+    "ogg,nut,mxf,dv,rm,wtv,swf,gxf,yuv4mpegpipe,mjpeg,gif"
+)
+
+
+@contextmanager
+def errors_name(path: Path) -> Iterator[None]:
+    """Turn what FFmpeg, PyAV and the system raise into a `VideoError` that names the file."""
+    import av
+
+    try:
+        yield
+    except VideoError:
+        raise
+    except (av.FFmpegError, OSError, EOFError, ValueError, IndexError, TypeError, MemoryError, OverflowError) as error:
+        raise VideoError(path, f"cannot be decoded ({_reason(error)})") from None
+
+
+def _reason(error: BaseException) -> str:
+    """FFmpeg's own words, without the number and the file's name that PyAV puts around them."""
+    words = getattr(error, "strerror", None) or str(error) or type(error).__name__
+    return " ".join(words.split())
+
+
+def open_stream(path: Path, *, threads: int = 1) -> "tuple[InputContainer, VideoStream]":
+    """Open a file and its first video stream; damage inside packets will raise instead of giving a patched picture."""
+    import av
+
+    container = cast(
+        "InputContainer",
+        av.open(
+            str(path.absolute()),
+            options={"format_whitelist": FORMATS, "protocol_whitelist": "file"},
+            metadata_errors="replace",
+        ),
+    )
+    # A cover of a film is a stream of one picture; it is not the video.
+    streams = [s for s in container.streams.video if "attached_pic" not in str(s.disposition.name or "")]
+    if not streams:
+        container.close()
+        raise VideoError(path, "has no video stream")
+    stream = streams[0]
+    stream.codec_context.thread_type = "NONE" if threads == 1 else "AUTO"
+    stream.codec_context.thread_count = threads
+    stream.codec_context.options = {"err_detect": "explode"}
+    return container, stream
+
+
+def decode(packet: "Packet", ordinal: int) -> "list[VideoFrame]":
+    """Pictures that come out when a packet goes in; `pts` of each is the ordinal of the packet that it came from.
+
+    Containers without true times (AVI, MPEG-PS) cannot mislead about the order then. An empty packet drains the decoder.
+    """
+    if packet.size:
+        packet.pts = packet.dts = ordinal
+    return packet.decode()  # type: ignore[return-value]  # of a video stream: frames of video alone
+
+
+def to_rgb(frame: "VideoFrame", out: np.ndarray, turns: int, converter: "object") -> None:
+    """Write a picture as RGB into `out` uint8 (h, w, 3), turned counter-clockwise by `turns` quarters."""
+    rgb = converter.reformat(frame, format="rgb24")  # type: ignore[attr-defined]
+    plane = rgb.planes[0]
+    rows = np.frombuffer(plane, np.uint8).reshape(rgb.height, plane.line_size)
+    picture = rows[:, : rgb.width * 3].reshape(rgb.height, rgb.width, 3)
+    out[...] = np.rot90(picture, turns) if turns else picture
