@@ -1,11 +1,12 @@
 """The run folder: layout, identity, what to do with a folder that is there, provenance.
 
     $VAD_RUNS/<experiment>/<variant>/seed-<n>/
-        config.yaml  checkpoints/{last,best}.ckpt  detector.ckpt  scores.npz  metrics.json  provenance.json  log.csv  wandb/
+        config.yaml  provenance.json  log.csv  wandb/
+        checkpoints/{last,best}.ckpt  detector.ckpt  scores.npz  metrics.json
         test/<benchmark>/   the same scores.npz and metrics.json on another benchmark
 
-Identity is what changes the numbers. Devices, nodes, strategy, loggers, progress bars, workers and roots are no part of it:
-they neither name a run nor stop it from being continued.
+Identity is what changes the numbers. Devices, nodes, strategy, loggers, progress bars, workers and roots are no part
+of it: they neither name a run nor stop it from being continued.
 """
 
 import json
@@ -160,7 +161,7 @@ def difference(first: Identity, second: Identity) -> dict[str, tuple[Any, Any]]:
 
 
 def variant(base: Identity, wanted: Identity) -> str:
-    """The name of what was overridden: sorted `key=value`, cut to 60 characters, with 6 digits of hash; `base` if nothing.
+    """The name of what was overridden: sorted `key=value`, cut to 60 characters, 6 digits of hash; else `base`.
 
     `base` is the identity of the experiment file alone with the same seed, so an override that says what the file says
     anyway gives the same run.
@@ -202,6 +203,29 @@ def decide(config: Mapping[str, Any], folder: RunFolder) -> Decision:
     return Decision("finished" if folder.detector.is_file() else "continue")
 
 
+def test_folder(run: RunFolder, config: Mapping[str, Any], settings: Settings) -> RunFolder:
+    """Where a test of `run` (whose own configuration is `config`) with further options writes.
+
+    The run itself where nothing that counts was changed; `RUN/test/<benchmark>` for another benchmark, with the other
+    changes of data in the name. Raises `RunError` for options that would make it another training.
+    """
+    if settings.out is not None:
+        return RunFolder(Path(settings.out))
+    own, wanted = identity(config), identity(settings.config)
+    changed = difference(own, wanted)
+    if trained := [key for key in changed if not re.match(r"data\b|paper_chain", key)]:
+        raise RunError(f"{run.path}: {', '.join(trained)} cannot be changed after training; train another run with it")
+    if not changed:
+        return run
+    benchmark = str(wanted["data.benchmark"]).rsplit(".", 1)[-1]
+    same = {key: value for key, value in own.items() if not key.startswith("data.benchmark")}
+    same |= {key: value for key, value in wanted.items() if key.startswith("data.benchmark")}
+    if benchmark == "Footage" or not any(key == "data.benchmark" for key in changed):
+        same = dict(own)  # arguments tell one footage, or one variant of a benchmark, from another
+    rest = variant(same, wanted)
+    return run.test(benchmark if rest == "base" else f"{benchmark},{rest}")
+
+
 def read_config(folder: RunFolder) -> dict[str, Any]:
     """`config.yaml` of a run; a folder without one, or a damaged one, is a `RunError`."""
     try:
@@ -222,7 +246,7 @@ def write_config(folder: RunFolder, config: Mapping[str, Any]) -> None:
 
 
 def move_aside(folder: RunFolder) -> Path | None:
-    """Rename a folder to `<name>.<time>` beside itself; nothing is deleted. Returns the new path, `None` if there was none."""
+    """Rename a folder to `<name>.<time>` beside itself; nothing is deleted. `None` if there was none."""
     if not folder.path.exists():
         return None
     stamp = datetime.now(UTC).strftime("%Y%m%dT%H%M%S")
@@ -233,3 +257,33 @@ def move_aside(folder: RunFolder) -> Path | None:
         aside = folder.path.with_name(f"{folder.path.name}.{stamp}-{number}")
     folder.path.rename(aside)
     return aside
+
+
+def claim(settings: Settings) -> tuple[RunFolder, Decision]:
+    """The folder that this process works in, and what to do with it.
+
+    Lightning's own launcher starts its ranks after rank 0 has decided, and hands them the folder in `VAD_RUN`. Ranks
+    that torchrun or srun started each decide for themselves, alike, since nobody writes before all have joined.
+
+    Raises `RunError` for a folder of another run, and for `--fresh` where several processes would move it at once.
+    """
+    if "VAD_RUN" in os.environ and int(os.environ.get("LOCAL_RANK", "0")) > 0:
+        return RunFolder(Path(os.environ["VAD_RUN"])), Decision("continue")
+    folder = settings.folder
+    if settings.fresh and folder.path.exists():
+        if launched_from_outside():
+            raise RunError(
+                "--fresh: cannot be used under torchrun or srun; move the folder aside, or give another --name"
+            )
+        move_aside(folder)
+    decision = decide(settings.config, folder)
+    if decision.kind == "refuse":
+        raise RunError(decision.reason)
+    os.environ["VAD_RUN"] = str(folder.path.absolute())
+    return folder, decision
+
+
+def launched_from_outside() -> bool:
+    """Whether torchrun or srun started this process as one of several."""
+    several = int(os.environ.get("WORLD_SIZE", "1")) > 1 and "TORCHELASTIC_RUN_ID" in os.environ
+    return several or ("SLURM_PROCID" in os.environ and int(os.environ.get("SLURM_NTASKS", "1")) > 1)

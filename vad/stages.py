@@ -1,13 +1,38 @@
-"""The stages of a run: fit, estimate, score, evaluate."""
+"""The stages of a run: fit, estimate, score, evaluate.
 
+    fit       trains; checkpoints/last.ckpt at the ends of epochs, a killed fit goes on from there
+    estimate  statistics of the tested checkpoint on the training samples; detector.ckpt
+    score     the detector over the videos to score; scores.npz
+    evaluate  metrics.json from scores.npz and the truth, the same way as for anybody else's scores
+
+Every process runs every stage; rank 0 alone writes, and nobody waits for it while it evaluates.
+"""
+
+import hashlib
+import logging
+import time
 from collections.abc import Callable, Mapping
-from dataclasses import dataclass
+from dataclasses import asdict, dataclass
+from pathlib import Path
 from typing import Any, Literal
 
+import torch
 from lightning.pytorch import LightningModule, Trainer
+from lightning.pytorch.callbacks import Callback
 
+from vad import __version__, files, provenance
 from vad.datamodules.video_data import VideoData
-from vad.runs import Settings
+from vad.errors import ConfigError, RunError
+from vad.evaluation import Metrics, evaluate
+from vad.methods.anomaly_detector import AnomalyDetector, collect
+from vad.runs import RunFolder, Settings, write_config
+from vad.scores import Scores
+from vad.tracking import Tracker, keep_id, log_results, run_id, tracker
+from vad.training.checkpoint import AtomicCheckpointIO, EpochCheckpoint, load_weights_only
+from vad.training.randomness import StepSeed
+from vad.training.throughput import Throughput
+
+logger = logging.getLogger(__name__)
 
 
 @dataclass(frozen=True)
@@ -21,7 +46,7 @@ class Experiment:
     paper_chain: tuple[Mapping[str, Mapping[str, Any]], ...] = ()
     checkpoint: Literal["last", "best"] = "last"
     finetune: str | None = None
-    log: Literal["wandb", "tensorboard", "csv"] = "wandb"
+    log: Tracker = "wandb"
 
     @property
     def config(self) -> Mapping[str, Any]:
@@ -32,3 +57,193 @@ class Experiment:
     def seed(self) -> int:
         """The seed of everything."""
         return self.settings.seed
+
+    @property
+    def about(self) -> dict[str, Any]:
+        """What to group runs by."""
+        return {
+            "benchmark": self.data.benchmark.name,
+            "method": type(self.model).__name__,
+            "protocol": self.data.protocol,
+            "seed": self.seed,
+        }
+
+
+class LearningRate(Callback):
+    """Logs the learning rate of the first optimiser's first group, once an epoch."""
+
+    def on_train_epoch_end(self, trainer: Trainer, pl_module: LightningModule) -> None:
+        if trainer.optimizers:
+            pl_module.log("learning_rate", float(trainer.optimizers[0].param_groups[0]["lr"]))
+
+
+class OpenRun(Callback):
+    """Rank 0 writes what makes a folder a run, after all processes have joined and before the first step."""
+
+    def __init__(self, folder: RunFolder, experiment: Experiment, identifier: str) -> None:
+        self.folder = folder
+        self.experiment = experiment
+        self.identifier = identifier
+        self.before = 0.0
+        self.started = 0.0
+
+    def setup(self, trainer: Trainer, pl_module: LightningModule, stage: str) -> None:
+        if stage != "fit" or not trainer.is_global_zero:
+            return
+        data = self.experiment.data
+        if not self.folder.config.is_file():
+            write_config(self.folder, self.experiment.config)
+        keep_id(self.folder, self.identifier)
+        provenance.update(
+            self.folder,
+            **provenance.surroundings(device=trainer.strategy.root_device.type, processes=trainer.world_size),
+            **provenance.data(data.benchmark.dataset, data.recipes(), data.needed()),
+            parameters=sum(parameter.numel() for parameter in pl_module.parameters()),
+        )
+        self.before = provenance.seconds(self.folder, "fit")
+        self.started = time.monotonic()
+
+    def on_train_epoch_end(self, trainer: Trainer, pl_module: LightningModule) -> None:
+        """Seconds of a fit that is killed later count too."""
+        if trainer.is_global_zero:
+            provenance.update(self.folder, seconds={"fit": self.before + time.monotonic() - self.started})
+
+
+def fit(experiment: Experiment, folder: RunFolder) -> Trainer:
+    """Train, from the last checkpoint of the folder if there is one. Extracts nothing.
+
+    Raises `CacheError` with the missing command where something was not extracted, `RunError` for a checkpoint that is
+    damaged or of another method.
+    """
+    experiment.data.require_cache()
+    if experiment.finetune is not None:
+        take_over(experiment, experiment.finetune)
+    identifier = run_id(folder)
+    chosen = tracker(experiment.log, folder, experiment.settings, identifier=identifier, about=experiment.about)
+    trainer = experiment.trainer(
+        default_root_dir=str(folder.path),
+        logger=chosen if chosen is not None else False,
+        callbacks=[
+            OpenRun(folder, experiment, identifier),
+            StepSeed(experiment.seed),
+            LearningRate(),
+            Throughput(),
+            EpochCheckpoint(folder.checkpoints, log=folder.log),
+        ],
+        plugins=[AtomicCheckpointIO()],
+        use_distributed_sampler=False,  # it would deal out anew what BatchOrder has dealt
+        num_sanity_val_steps=0,
+    )
+    last = str(folder.last) if folder.last.is_file() else None
+    trainer.fit(experiment.model, datamodule=experiment.data, ckpt_path=last, weights_only=True)
+    return trainer
+
+
+def take_over(experiment: Experiment, run: str) -> None:
+    """Start from the detector of another run, and say what matched."""
+    if not isinstance(experiment.model, AnomalyDetector):
+        raise ConfigError(f"--finetune: {type(experiment.model).__name__} is no anomaly detector")
+    matched = experiment.model.load_matching(RunFolder(Path(run)).detector)
+    logger.info("--finetune %s: %s", run, matched)
+
+
+def estimate(experiment: Experiment, folder: RunFolder, trainer: Trainer) -> None:
+    """Statistics of the checkpoint that will be tested, on the training samples alone; writes `detector.ckpt`."""
+    detector = experiment.model
+    if not isinstance(detector, AnomalyDetector):  # a pretext task yields no detector
+        return
+    started = time.monotonic()
+    checkpoint = folder.checkpoints / f"{experiment.checkpoint}.ckpt"
+    if experiment.checkpoint == "best" and not checkpoint.is_file():
+        raise RunError(
+            f"{checkpoint}: was not written; checkpoint: best needs data.validation above 0 and a logged val_loss"
+        )
+    if checkpoint.is_file():  # a fast_dev_run writes none
+        detector.load_state_dict(load_weights_only(checkpoint)["state_dict"])
+    detector.finish()
+    if detector.precise_batchnorm:
+        detector.estimate_batchnorm(trainer, experiment.data)
+    detector.estimate(collect(trainer, detector, experiment.data, "estimate"))
+    if trainer.is_global_zero:
+        detector.save_detector(folder.detector, recipe=recipe_key(experiment.data))
+        provenance.update(folder, seconds={"estimate": time.monotonic() - started})
+
+
+def score(experiment: Experiment, folder: RunFolder, trainer: Trainer | None = None) -> Scores:
+    """Score with the detector of a run; the same scores on every rank, and for any number of processes.
+
+    Raises `RunError` where the run has no detector yet, or one of another method.
+    """
+    if not folder.detector.is_file():
+        raise RunError(f"{folder.path}: has no detector.ckpt; 'vad fit' with the run's options finishes it")
+    if not isinstance(experiment.model, AnomalyDetector):
+        raise RunError(f"{folder.path}: {type(experiment.model).__name__} scores nothing")
+    detector = type(experiment.model).load_detector(folder.detector)
+    experiment.data.require_cache()
+    columns = collect(trainer or scoring_trainer(experiment, folder), detector, experiment.data, "score")
+    return Scores(
+        record=experiment.data.score_record(),
+        score=detector.score(columns),
+        heads={name: column for name, column in columns.items() if name != "group"},
+        group=columns.get("group"),
+        header={
+            "method": type(detector).__name__,
+            "benchmark": experiment.data.benchmark.name,
+            "protocol": experiment.data.protocol,
+            "recipe": recipe_key(experiment.data),
+            "weights": weights_hash(detector),
+            "range": detector.score_range,
+            "statistics": {
+                head: [asdict(of_group) for of_group in groups] for head, groups in (detector.statistics or {}).items()
+            },
+            "fusion": {"kind": detector.fusion, "weights": detector.weights, "clip": detector.clip},
+            "floor": detector.floor,
+            "chain": [dict(step) for step in experiment.paper_chain],
+            "version": __version__,
+        },
+    )
+
+
+def scoring_trainer(experiment: Experiment, folder: RunFolder) -> Trainer:
+    """A Trainer that only predicts."""
+    return experiment.trainer(default_root_dir=str(folder.path), logger=False, use_distributed_sampler=False)
+
+
+def test(experiment: Experiment, run: RunFolder, target: RunFolder) -> Metrics | None:
+    """Score with the detector of `run`, evaluate, and write both into `target`. Ranks other than 0 return `None`."""
+    started = time.monotonic()
+    trainer = scoring_trainer(experiment, run)
+    scores = score(experiment, run, trainer)
+    if not trainer.is_global_zero:
+        return None
+    seconds = time.monotonic() - started
+    scores.save(target.scores)
+    frames = sum(video.frames for video in scores.record.videos)
+    provenance.update(
+        target,
+        **provenance.surroundings(device=trainer.strategy.root_device.type, processes=trainer.world_size),
+        **provenance.data(experiment.data.benchmark.dataset, experiment.data.recipes(), experiment.data.needed()),
+        parameters=sum(parameter.numel() for parameter in experiment.model.parameters()),
+        seconds={"score": seconds},
+        frames_per_second=frames / seconds,
+    )
+    started = time.monotonic()
+    metrics = evaluate(scores, experiment.data.benchmark)
+    files.write_json(target.metrics, metrics.to_json())
+    provenance.update(target, seconds={"evaluate": time.monotonic() - started})
+    log_results(experiment.log, run, experiment.settings, metrics, scores, about=experiment.about)
+    return metrics
+
+
+def recipe_key(data: VideoData) -> str:
+    """The recipe that scores were computed from: its hash covers those of its sources."""
+    return data.recipes()[-1].key
+
+
+def weights_hash(module: LightningModule) -> str:
+    """A hash of names and values of all weights; where and how they were saved does not count."""
+    digest = hashlib.sha256()
+    for name, tensor in sorted(module.state_dict().items()):
+        digest.update(f"{name} {tensor.dtype} {list(tensor.shape)} ".encode())
+        digest.update(tensor.detach().cpu().contiguous().flatten().view(torch.uint8).numpy().tobytes())
+    return digest.hexdigest()[:16]

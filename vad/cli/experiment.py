@@ -2,8 +2,8 @@
 
     vad fit --config E [--config small.yaml] [--trainer FILE] [--model.width 16] [--benchmark Synthetic] ...
 
-Every argument of every class is an option, typed, with help from its docstring. Interpolation (`${model.init_args.dim}`) is
-resolved after everything is merged, so overrides reach it.
+Every argument of every class is an option, typed, with help from its docstring. Interpolation
+(`${model.init_args.dim}`) is resolved after everything is merged, so overrides reach it.
 """
 
 import difflib
@@ -17,7 +17,7 @@ from typing import Any, Literal
 
 import yaml
 from jsonargparse import set_parsing_settings
-from lightning.pytorch import LightningModule, Trainer
+from lightning.pytorch import LightningModule, Trainer, seed_everything
 from lightning.pytorch.cli import LightningArgumentParser, LightningCLI
 from lightning.pytorch.utilities.exceptions import MisconfigurationException
 from omegaconf.errors import OmegaConfBaseException
@@ -59,7 +59,7 @@ class _Parser(LightningCLI):
             "--paper_chain",
             type=list[dict[str, dict[str, Any]]] | None,
             default=None,
-            help="The method's published post-processing: steps of one key, a function of vad.aggregation and its arguments.",
+            help="The method's published post-processing: steps of one key, with their arguments (vad.aggregation.STEPS).",
         )
         parser.add_argument(
             "--checkpoint",
@@ -105,13 +105,14 @@ def parse(arguments: Sequence[str]) -> Experiment:
     """
     parser = _read(arguments)
     settings = _settings(parser, arguments)
+    seed_everything(settings.seed, workers=True, verbose=False)  # before the first weight is drawn
     try:
         model, data, options = parser.classes()
     except (ArgumentError, OmegaConfBaseException, MisconfigurationException) as error:
         raise ConfigError(readable(str(error))) from error
 
     def trainer(**fixed: Any) -> Trainer:
-        """The Trainer with the experiment's arguments; those of the stage come first, callbacks and plugins are joined."""
+        """The Trainer with the experiment's arguments; the stage's win, callbacks and plugins are joined."""
         joined = {name: [*_listed(options.get(name)), *fixed.pop(name, [])] for name in ("callbacks", "plugins")}
         try:
             return Trainer(**{**options, **fixed, **joined})
@@ -172,9 +173,9 @@ def _settings(parser: _Parser, arguments: Sequence[str]) -> Settings:
 def arrange(arguments: Sequence[str]) -> list[str]:
     """Sort a command line as the parser needs it, and write out its short forms.
 
-    Every `--config` comes first, then `--trainer FILE` (an inline trainer would win over an earlier file), then the rest in
-    its order. `--benchmark` stands for `--data.benchmark`, a folder for `Footage`; a benchmark is cleared before another takes
-    its place, since the parser would keep the arguments of the old one.
+    Every `--config` comes first, then `--trainer FILE` (an inline trainer would win over an earlier file), then the
+    rest in its order. `--benchmark` stands for `--data.benchmark`, a folder for `Footage`. A benchmark is cleared before
+    another takes its place, since the parser would keep the arguments of the old one.
     """
     configs: list[str] = []
     trainers: list[str] = []
@@ -212,7 +213,7 @@ def options_of(arguments: Sequence[str]) -> list[tuple[str, str | None]]:
 
 
 def _sets_benchmark(path: str | None) -> bool:
-    """Whether a configuration file names a benchmark; one that cannot be read is left to the parser to complain about."""
+    """Whether a configuration file names a benchmark; the parser complains about one that cannot be read."""
     try:
         config = yaml.safe_load(Path(path or "").read_text(encoding="utf-8"))
         return bool(config["data"]["init_args"]["benchmark"])
@@ -245,8 +246,8 @@ def _listed(value: Any) -> list[Any]:
 def readable(message: str) -> str:
     """The innermost cause in one sentence, with the whole key in front of it.
 
-    In subclass mode the parser reports every type that a value failed to be, nested: the causes of the last class are what
-    a person can mend.
+    In subclass mode the parser reports every type that a value failed to be, nested: the causes of the last class are
+    what a person can mend.
     """
     if missing := re.search(r"Interpolation key '(.+?)' not found(?:\s+full_key: (\S+))?", message):
         return f"{missing[2] or 'an interpolation'}: ${{{missing[1]}}} names no key of the experiment"

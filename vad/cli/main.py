@@ -7,7 +7,7 @@ from collections.abc import Sequence
 from vad import __version__
 from vad.errors import VadError
 
-# verb -> module with `main(arguments: list[str]) -> None`, and what it does
+# verb -> module with `main(arguments: list[str]) -> int | None`, the exit status if it is not 0, and what it does
 VERBS: dict[str, tuple[str, str]] = {
     "data": ("vad.cli.data", "check a benchmark's files, or render the synthetic one"),
     "extract": ("vad.cli.extract", "compute what an experiment needs from its videos, once"),
@@ -46,7 +46,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
         print(f"vad: there is no verb '{words[0]}'; 'vad --help' lists them", file=sys.stderr)
         return 2
     try:
-        importlib.import_module(VERBS[words[0]][0]).main(words[1:])
+        return importlib.import_module(VERBS[words[0]][0]).main(words[1:]) or 0
     except VadError as error:
         if debug:
             raise
@@ -55,7 +55,6 @@ def main(arguments: Sequence[str] | None = None) -> int:
     except KeyboardInterrupt:
         print(f"vad {words[0]}: stopped; the same command continues", file=sys.stderr)
         return 130
-    return 0
 
 
 if __name__ == "__main__":

@@ -1,0 +1,48 @@
+"""`vad test RUN [--benchmark B] [options]`: score and evaluate a run."""
+
+from collections.abc import Sequence
+from pathlib import Path
+
+from vad.errors import ConfigError
+from vad.evaluation import Metrics
+
+USAGE = """usage: vad test RUN [--benchmark B ...] [options of the experiment]
+
+Scores the run's detector and writes scores.npz and metrics.json into RUN, or, on another benchmark or other videos,
+below RUN/test/. What is tested already is not tested again without --fresh. 'vad fit --help' lists the options."""
+
+
+def main(arguments: Sequence[str]) -> None:
+    """Read the run's own configuration again, with further options behind it."""
+    if not arguments or arguments[0] in ("-h", "--help"):
+        print(USAGE)
+        return
+    if arguments[0].startswith("-"):
+        raise ConfigError(f"the run folder comes first: vad test RUN {' '.join(arguments)}")
+    from vad import stages
+    from vad.cli.experiment import parse, run_arguments
+    from vad.runs import RunFolder, read_config, test_folder
+
+    run = RunFolder(Path(arguments[0]))
+    config = read_config(run)
+    experiment = parse(run_arguments(run, arguments[1:]))
+    target = test_folder(run, config, experiment.settings)
+    if target.metrics.is_file() and not experiment.settings.fresh:
+        print(f"{target.path}: is tested already; --fresh tests it again")
+        return
+    metrics = stages.test(experiment, run, target)
+    if metrics is not None:
+        print(f"{table(metrics)}\n{target.path}")
+
+
+def table(metrics: Metrics) -> str:
+    """What was measured, one metric a line, the headline first."""
+    names = sorted(metrics.metrics, key=lambda name: (name != metrics.headline, name))
+    width = max(map(len, names), default=0)
+    lines = [f"{metrics.method} on {metrics.benchmark} ({metrics.protocol}, grid {metrics.grid})"]
+    for name in names:
+        value, low, high = metrics.metrics[name]
+        interval = "" if low is None or high is None else f"  [{low:.4f}, {high:.4f}]"
+        constant = f"  constant {metrics.constant[name]:.4f}" if name in metrics.constant else ""
+        lines.append(f"  {name:<{width}}  {value:.4f}{interval}{constant}")
+    return "\n".join(lines)
