@@ -1,6 +1,18 @@
 """Which videos are there, and what in them is abnormal? Every class is imported here, so that bare names work."""
 
 from vad.benchmarks.benchmark import Benchmark, Grid, data_root
+from vad.benchmarks.shanghaitech import ShanghaiTechWeak
+from vad.benchmarks.ucf_crime import UCFCrime
 from vad.benchmarks.ucsd_ped import UCSDPed1, UCSDPed2
+from vad.benchmarks.xd_violence import XDViolence
 
-__all__ = ["Benchmark", "Grid", "UCSDPed1", "UCSDPed2", "data_root"]
+__all__ = [
+    "Benchmark",
+    "Grid",
+    "ShanghaiTechWeak",
+    "UCFCrime",
+    "UCSDPed1",
+    "UCSDPed2",
+    "XDViolence",
+    "data_root",
+]

@@ -2,8 +2,11 @@
 
 import os
 from abc import ABC, abstractmethod
+from dataclasses import replace
 from pathlib import Path
 from typing import ClassVar, Literal, get_args
+
+import numpy as np
 
 from vad.errors import ConfigError, DataError
 from vad.types import Part, Report, Split, Truth, Video
@@ -96,7 +99,7 @@ class Benchmark(ABC):
 
         `frames`: the real length. `floor16`, `ceil16`: the multiple of 16 below or above it. `official`: the length in
         the benchmark's published vector of labels, where there is one. Where the grid is longer than the video,
-        evaluation repeats the last label and the last score, as the published vectors do.
+        the last label and the last score are repeated, as in the published vectors.
 
         Raises `DataError` where the grid is not known for this benchmark.
         """
@@ -108,7 +111,26 @@ class Benchmark(ABC):
             raise DataError(f"{self.name}: the length of {video.id} is not known, so there is no grid '{grid}'")
         return {"frames": video.frames, "floor16": video.frames // 16 * 16, "ceil16": -(-video.frames // 16) * 16}[grid]
 
+    def truth_on_grid(self, video: Video, grid: Grid) -> Truth:
+        """`truth` with frames, groups and kinds cut to the grid, or extended to it by their last value.
+
+        Regions and masks stay as they are, since they belong to real frames.
+        """
+        truth = self.truth(video)
+        length = self.grid_length(video, grid)
+        return replace(
+            truth,
+            frames=to_length(truth.frames, length),
+            groups=None if truth.groups is None else to_length(truth.groups, length),
+            kinds=None if truth.kinds is None else {k: to_length(v, length) for k, v in truth.kinds.items()},
+        )
+
     def has(self, split: Split) -> None:
         """Raise `DataError` for a split that this benchmark does not have."""
         if split not in self.splits:
             raise DataError(f"{self.name} has no split '{split}', only {' and '.join(self.splits)}")
+
+
+def to_length(values: np.ndarray, length: int) -> np.ndarray:
+    """Cut (n,) to (length,), or repeat its last value."""
+    return np.pad(values[:length], (0, max(0, length - len(values))), mode="edge")

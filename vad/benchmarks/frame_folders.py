@@ -14,10 +14,11 @@ from vad.errors import DataError
 IMAGE_SUFFIXES = frozenset({".bmp", ".jpeg", ".jpg", ".png", ".tif", ".tiff"})
 
 
-def walk(root: Path) -> Iterator[tuple[Path, list[str]]]:
+def walk(root: Path, leaf: re.Pattern[str] | None = None) -> Iterator[tuple[Path, list[str]]]:
     """Every visible folder below `root` with the names of its visible files, sorted; links are followed, loops are not.
 
-    Archives made on a Mac hold `.DS_Store` and `._001.tif` beside the frames: whatever starts with a dot is left out.
+    Archives made on a Mac hold `.DS_Store` and `._001.tif` beside the frames: whatever starts with a dot is left out. A
+    folder whose whole name matches `leaf` is not entered: it stands with no files, and costs no listing of its frames.
     """
     seen: set[str] = set()
     for folder, folders, files in os.walk(root, followlinks=True):
@@ -26,8 +27,21 @@ def walk(root: Path) -> Iterator[tuple[Path, list[str]]]:
             folders.clear()
             continue
         seen.add(real)
-        folders[:] = sorted(name for name in folders if not name.startswith("."))
+        visible = sorted(name for name in folders if not name.startswith("."))
+        leaves = [name for name in visible if leaf is not None and leaf.fullmatch(name)]
+        folders[:] = [name for name in visible if name not in leaves]
         yield Path(folder), sorted(name for name in files if not name.startswith("."))
+        for name in leaves:
+            yield Path(folder, name), []
+
+
+def places_by_name(root: Path, leaf: re.Pattern[str] | None = None) -> dict[str, list[Path]]:
+    """Every visible file and folder below `root` by its name, the shallowest first."""
+    places: dict[str, list[Path]] = {}
+    for folder, names in walk(root, leaf):
+        for place in (folder, *(folder / name for name in names)):
+            places.setdefault(place.name, []).append(place)
+    return {name: sorted(paths, key=lambda path: (len(path.parts), path)) for name, paths in places.items()}
 
 
 def numbered(folder: Path, names: list[str]) -> dict[int, Path]:
@@ -76,7 +90,7 @@ def image_size(path: Path) -> tuple[int, int]:
     try:
         with Image.open(path) as image:
             return image.size
-    except (OSError, ValueError, SyntaxError) as error:
+    except Exception as error:  # as in _decode
         raise DataError(f"{path}: cannot be read as an image ({_reason(error)})") from None
 
 
@@ -102,7 +116,7 @@ def _decode(path: Path) -> np.ndarray:
         # Pillow warns about a cut TIFF's directory and then raises for its pixels: one of the two is enough.
         with warnings.catch_warnings(action="ignore"), Image.open(path) as image:
             return np.asarray(image.convert("L"))
-    except (OSError, ValueError, SyntaxError) as error:
+    except Exception as error:  # Pillow's parsers raise whatever they meet: SyntaxError, struct.error, ...
         raise DataError(f"{path}: cannot be read as an image, it may be cut off ({_reason(error)})") from None
 
 

@@ -75,7 +75,12 @@ class UCSDPed(Benchmark):
 
         if video.path is None:
             raise DataError(f"{self.name}: {video.id} has no frames")
-        return open_video(video.path)
+        reader = open_video(video.path)
+        if len(reader) != video.frames:
+            raise DataError(
+                f"{video.path}: holds {len(reader)} images, but {video.frames} numbered ones; remove others"
+            )
+        return reader
 
     def truth(self, video: Video) -> Truth:
         """Labels from the list, masks from the images beside the clip, regions derived from the masks.
@@ -96,7 +101,6 @@ class UCSDPed(Benchmark):
         return self._truths[video.id]
 
     def check(self, *, decode: bool = False) -> Report:
-        """Compare the tree with the published one; every image and mask is decoded, whatever `decode` says."""
         """Compare the tree with the published one; images and masks are decoded in full, whatever `decode` says."""
         tree = scan(self.root, self.part)
         path = self._label_list(tree)
