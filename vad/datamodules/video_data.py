@@ -1,18 +1,30 @@
 """The base of all datamodules."""
 
+import hashlib
 from abc import abstractmethod
-from typing import Literal
+from collections.abc import Iterable
+from typing import Any, Literal, TypeVar
 
 import lightning.pytorch as pl
-from torch.utils.data import DataLoader
+import numpy as np
+from torch.utils.data import DataLoader, Dataset
 
+from vad import cache, files
 from vad.benchmarks import Benchmark
+from vad.datamodules.order import BatchOrder
+from vad.errors import CacheError, ConfigError
 from vad.extract.extraction import Extraction
-from vad.types import Protocol, Record, Video, protocol_splits
+from vad.types import Protocol, Record, Split, Video, protocol_splits
+
+Pass = Literal["score", "estimate", "batchnorm"]
+T = TypeVar("T")
 
 
 class VideoData(pl.LightningDataModule):
     """What every datamodule shares: which videos, in which order, in batches of which size.
+
+    `predict_dataloader` serves three passes, chosen by `predict_on`: `score` is `test_dataloader`, `estimate` the
+    training samples once in order, `batchnorm` the training samples once, shuffled and dealt out as in training.
 
     Args:
         benchmark: Where the videos come from.
@@ -43,6 +55,11 @@ class VideoData(pl.LightningDataModule):
     ) -> None:
         super().__init__()
         protocol_splits(protocol)
+        if not 0 <= validation < 1:
+            raise ConfigError(f"validation: expected a share from 0 up to but not 1, got {validation}")
+        for name, limit in (("batch_size", batch_size), ("max_videos", max_videos), ("max_items", max_items)):
+            if limit is not None and limit < 1:
+                raise ConfigError(f"{name}: expected at least 1, got {limit}")
         self.benchmark = benchmark
         self.protocol = protocol
         self.batch_size = batch_size
@@ -53,35 +70,147 @@ class VideoData(pl.LightningDataModule):
         self.num_workers = num_workers
         self.in_memory = in_memory
         self.seed = seed
+        self.predict_on: Pass = "score"
 
     @abstractmethod
     def recipes(self) -> list[Extraction]:
         """What must be in the cache, sources first; touches no video."""
 
-    @abstractmethod
     def fit_videos(self) -> list[Video]:
         """The videos that are learned from, after `max_videos` and without those held out."""
+        held_out = {(video.split, video.id) for video in self.validation_videos()}
+        return [v for v in self._videos(protocol_splits(self.protocol).fit) if (v.split, v.id) not in held_out]
 
-    @abstractmethod
     def validation_videos(self) -> list[Video]:
-        """The training videos that are held out."""
+        """The training videos that are held out: a function of seed and ids, in equal shares of every label."""
+        if self.validation == 0:
+            return []
+        videos = self._videos(protocol_splits(self.protocol).fit)
+        held_out = set()
+        for label in {video.label for video in videos}:
+            drawn = sorted((video.id for video in videos if video.label == label), key=self._draw)
+            held_out |= set(drawn[: round(self.validation * len(drawn))])
+        if not held_out or len(held_out) == len(videos):
+            raise ConfigError(
+                f"validation: a share of {self.validation} of {len(videos)} training videos leaves one side empty"
+            )
+        return [video for video in videos if video.id in held_out]
 
-    @abstractmethod
     def score_videos(self) -> list[Video]:
         """The videos that are scored, after `max_videos`."""
+        return self._videos(protocol_splits(self.protocol).score)
 
     def needed(self) -> list[Video]:
         """Every source video whose entries this datamodule reads, each once, for extraction."""
-        raise NotImplementedError
+        splits = protocol_splits(self.protocol)
+        every = _unique((*splits.fit, *splits.score))
+        sources = {source.id: source for split in every for source in self.benchmark.sources(split)}
+        return _unique(sources[part.source] for video in self._videos(every) for part in self.benchmark.parts(video))
 
     def missing(self) -> list[tuple[Extraction, Video]]:
         """Entries that are not in the cache, or were made from another state of the video."""
-        raise NotImplementedError
+        needed = [(video, None if video.path is None else files.identity(video.path)) for video in self.needed()]
+        return [
+            (recipe, video)
+            for recipe in self.recipes()
+            for video, identity in needed
+            if not cache.entry(self.benchmark.dataset, recipe, video.id).exists(identity)
+        ]
+
+    def require_cache(self) -> None:
+        """Raise `CacheError` that names the command if anything is missing."""
+        if missing := self.missing():
+            recipe, video = missing[0]
+            raise CacheError(
+                f"{self.benchmark.name}: {len(missing)} cache entries are missing or older than their videos, first "
+                f"'{recipe.kind}' of {video.id}; run  vad extract --config EXPERIMENT"
+            )
 
     @abstractmethod
     def estimate_dataloader(self) -> DataLoader:
         """The training samples once, in order, without augmentation."""
 
     @abstractmethod
+    def batchnorm_dataloader(self) -> DataLoader:
+        """The training samples once, shuffled and dealt out as in training, without augmentation."""
+
+    @abstractmethod
     def score_record(self) -> Record:
         """What `test_dataloader` scores: row i of the record has key i in its batches."""
+
+    def predict_dataloader(self) -> DataLoader:
+        """The loader of the pass that `predict_on` names."""
+        if self.predict_on == "score":
+            return self.test_dataloader()
+        return self.estimate_dataloader() if self.predict_on == "estimate" else self.batchnorm_dataloader()
+
+    # What subclasses build their loaders from.
+
+    def training_order(self, count: int, groups: np.ndarray | None = None) -> BatchOrder:
+        """Shuffled batches of `batch_size`, split over processes, cut after `checkpoint_every` steps."""
+        rank, world = self._place()
+        return BatchOrder(
+            count,
+            batch_size=self.batch_size,
+            seed=self.seed,
+            groups=groups,
+            rank=rank,
+            world=world,
+            steps=self.checkpoint_every,
+        )
+
+    def batchnorm_order(self, count: int, groups: np.ndarray | None = None) -> BatchOrder:
+        """One epoch of samples dealt out as in training; Lightning counts epochs, but this order must not change."""
+        rank, world = self._place()
+        return BatchOrder(
+            count,
+            batch_size=self.batch_size,
+            seed=self.seed,
+            shuffle="once",
+            groups=groups,
+            rank=rank,
+            world=world,
+        )
+
+    def validation_order(self, count: int, groups: np.ndarray | None = None) -> BatchOrder:
+        """Batches in order, split over processes."""
+        rank, world = self._place()
+        return BatchOrder(count, batch_size=self.batch_size, shuffle=False, groups=groups, rank=rank, world=world)
+
+    def scoring_order(self, count: int, groups: np.ndarray | None = None) -> BatchOrder:
+        """Batches in order, dealt out whole: the same batches for any number of processes."""
+        rank, world = self._place()
+        return BatchOrder(
+            count, batch_size=self.batch_size, shuffle=False, groups=groups, deal="whole", rank=rank, world=world
+        )
+
+    def loader(self, dataset: Dataset, order: BatchOrder) -> DataLoader:
+        """A loader that asks `dataset` for the lists of indices of `order`."""
+        on_gpu = self.trainer is not None and self.trainer.strategy.root_device.type == "cuda"
+        return DataLoader(
+            dataset,
+            sampler=order,
+            batch_size=None,
+            collate_fn=_as_it_is,
+            num_workers=self.num_workers,
+            persistent_workers=self.num_workers > 0,
+            pin_memory=on_gpu,
+        )
+
+    def _place(self) -> tuple[int, int]:
+        """Rank of this process and number of processes."""
+        return (0, 1) if self.trainer is None else (self.trainer.global_rank, self.trainer.world_size)
+
+    def _videos(self, splits: Iterable[Split]) -> list[Video]:
+        return [video for split in splits for video in self.benchmark.videos(split)[: self.max_videos]]
+
+    def _draw(self, video_id: str) -> str:
+        return hashlib.sha256(f"{self.seed}:{video_id}".encode()).hexdigest()
+
+
+def _unique(items: Iterable[T]) -> list[T]:
+    return list(dict.fromkeys(items))
+
+
+def _as_it_is(batch: Any) -> Any:
+    return batch

@@ -1,0 +1,129 @@
+"""Which samples stand in which batch: a pure function of (seed, epoch), dealt out to processes.
+
+    samples -> shuffled inside their groups -> batches of one group -> interleaved -> dealt by rank
+
+Use it as `DataLoader(dataset, sampler=BatchOrder(...), batch_size=None)`: the dataset is asked for a list of indices
+and gathers the batch. Lightning calls `set_epoch` on a loader's `sampler`, but never on its `batch_sampler`.
+"""
+
+from collections.abc import Iterable, Iterator
+from typing import Literal
+
+import numpy as np
+from torch.utils.data import Sampler
+
+from vad.errors import ConfigError
+
+
+class Share(list[int]):
+    """Indices of a batch that one process gathers, and how many samples the batch has over all processes."""
+
+    def __init__(self, indices: Iterable[int] = (), size: int | None = None) -> None:
+        super().__init__(indices)
+        self.size = len(self) if size is None else size
+
+
+class BatchOrder(Sampler[list[int]]):
+    """Lists of indices, one for each step of this process.
+
+    Every batch is formed before it is dealt out, so that its content does not depend on the number of processes. A last
+    batch that is not full is kept.
+
+    - `deal="split"`, for training: each process takes its share of every batch. A batch with fewer samples than there
+      are processes is left out on all of them, since each needs at least one.
+    - `deal="whole"`, for scoring: batch k goes to process k mod `world`. Processes that would get one batch less than
+      others repeat a batch; scores are gathered by key, which drops what came twice.
+
+    Args:
+        count: Number of samples.
+        batch_size: Samples of a batch over all processes.
+        seed: Seed of the order.
+        shuffle: `True` for an order of each epoch, `"once"` for one shuffled order in all of them, `False` for batches
+            that follow the samples (group by group).
+        groups: Integer (count,): no batch mixes two groups, and batches of all groups are interleaved at random.
+        deal: How batches are dealt out, see above.
+        rank: The process that this order is for.
+        world: The number of processes.
+        steps: Cut training into epochs of at most so many steps, for checkpoints lie at their ends: epochs of samples
+            follow one another as one stream, of which epoch e of the trainer holds the steps `e * steps` to `(e + 1) *
+            steps`. `None`, or a number that an epoch of samples does not reach: an epoch of the trainer is one of
+            samples.
+    """
+
+    def __init__(
+        self,
+        count: int,
+        *,
+        batch_size: int,
+        seed: int = 0,
+        shuffle: bool | Literal["once"] = True,
+        groups: np.ndarray | None = None,
+        deal: Literal["split", "whole"] = "split",
+        rank: int = 0,
+        world: int = 1,
+        steps: int | None = None,
+    ) -> None:
+        if batch_size < 1 or (steps is not None and steps < 1):
+            raise ConfigError(f"batch_size and checkpoint_every must be at least 1, got {batch_size} and {steps}")
+        if deal == "split" and batch_size % world:
+            raise ConfigError(
+                f"batch_size: {batch_size} samples cannot be split evenly over {world} processes: give a multiple"
+            )
+        if groups is not None and len(groups) != count:
+            raise ConfigError(f"groups: expected one for each of {count} samples, got {len(groups)}")
+        self.batch_size = batch_size
+        self.seed = seed
+        self.shuffle = shuffle
+        self.deal = deal
+        self.rank = rank
+        self.world = world
+        self.epoch = 0
+        self._members = (
+            [np.arange(count)] if groups is None else [np.flatnonzero(groups == group) for group in np.unique(groups)]
+        )
+        smallest = world if deal == "split" else 1
+        self.batches_per_epoch = sum(
+            len(members) // batch_size + (len(members) % batch_size >= smallest) for members in self._members
+        )
+        if self.batches_per_epoch == 0:
+            raise ConfigError(
+                f"{count} samples give no batch for {world} processes: more samples or fewer processes are needed"
+            )
+        self.steps = self.batches_per_epoch if steps is None else min(steps, self.batches_per_epoch)
+
+    def set_epoch(self, epoch: int) -> None:
+        """Choose the epoch of the trainer that the next iteration gives."""
+        self.epoch = epoch
+
+    def batches(self, epoch: int) -> list[np.ndarray]:
+        """All batches of an epoch of samples, before they are dealt out: indices int64, each (<= batch_size,)."""
+        random = np.random.default_rng((self.seed, 0 if self.shuffle == "once" else epoch))
+        members = [random.permutation(m) for m in self._members] if self.shuffle else self._members
+        batches = [m[start : start + self.batch_size] for m in members for start in range(0, len(m), self.batch_size)]
+        if self.deal == "split":
+            batches = [batch for batch in batches if len(batch) >= self.world]
+        if self.shuffle and len(members) > 1:
+            batches = [batches[i] for i in random.permutation(len(batches))]
+        return batches
+
+    def __len__(self) -> int:
+        return self.steps if self.deal == "split" else -(-self.batches_per_epoch // self.world)
+
+    def __iter__(self) -> Iterator[list[int]]:
+        if self.deal == "whole":
+            batches = self.batches(self.epoch)
+            for step in range(len(self)):
+                yield Share(batches[(step * self.world + self.rank) % len(batches)].tolist())
+            return
+        step, end = self.epoch * self.steps, (self.epoch + 1) * self.steps
+        while step < end:
+            epoch, offset = divmod(step, self.batches_per_epoch)
+            for batch in self.batches(epoch)[offset : offset + end - step]:
+                yield Share(batch[self.rank :: self.world].tolist(), len(batch))
+                step += 1
+
+
+def evenly_spaced(count: int, at_most: int | None) -> np.ndarray:
+    """At most so many of `count` indices, int64, ascending and evenly spaced; all of them for `None`."""
+    kept = count if at_most is None else min(count, at_most)
+    return np.arange(kept, dtype=np.int64) * count // max(kept, 1)

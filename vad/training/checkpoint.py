@@ -1,0 +1,110 @@
+"""Checkpoints that are whole or not there, written at the ends of epochs only."""
+
+import math
+import pickle
+from pathlib import Path
+from typing import Any, Literal
+
+import lightning.pytorch as pl
+import torch
+from lightning.fabric.plugins.io.checkpoint_io import CheckpointIO
+from lightning.pytorch.callbacks import Checkpoint
+
+from vad.errors import ConfigError, RunError
+from vad.files import atomic_write
+from vad.training.loggers import RowLog
+
+
+def load_weights_only(path: str | Path, map_location: Any = "cpu") -> Any:
+    """Read a file of tensors and plain values; what would run code, or is damaged, is a `RunError` that names the
+    file."""
+    try:
+        return torch.load(path, map_location=map_location, weights_only=True)
+    except FileNotFoundError:
+        raise RunError(f"{path}: no such file") from None
+    except (OSError, RuntimeError, EOFError, ValueError, KeyError, TypeError, AttributeError, IndexError) as error:
+        reason = " ".join(str(error).split())[:200]
+    except pickle.UnpicklingError:
+        reason = "it holds more than tensors and plain values"
+    raise RunError(f"{path}: cannot be read as a checkpoint ({reason}); delete it and run the command again")
+
+
+class AtomicCheckpointIO(CheckpointIO):
+    """Writes beside the target, flushes, renames. Lightning writes to the system's temporary folder and moves, which
+    across file systems is a copy that a kill leaves half done."""
+
+    def save_checkpoint(self, checkpoint: dict[str, Any], path: str | Path, storage_options: Any = None) -> None:
+        try:
+            with atomic_write(path) as stream:
+                torch.save(checkpoint, stream)
+        except (OSError, RuntimeError) as error:  # torch wraps a full disk into a RuntimeError
+            raise RunError(
+                f"{path}: the checkpoint cannot be written ({' '.join(str(error).split())[:200]})"
+            ) from error
+
+    def load_checkpoint(
+        self, path: str | Path, map_location: Any = None, weights_only: bool | None = None
+    ) -> dict[str, Any]:
+        return load_weights_only(path, "cpu" if map_location is None else map_location)
+
+    def remove_checkpoint(self, path: str | Path) -> None:
+        Path(path).unlink(missing_ok=True)
+
+
+class EpochCheckpoint(Checkpoint):
+    """`last.ckpt` at the end of every epoch, `best.ckpt` beside it when a validation metric got better; then `log.csv`.
+
+    The rows of the log are part of the checkpoint, and the file is written after it: a run that was killed anywhere
+    continues with the log that its checkpoint knows, without a gap and without a row twice. Learning rates must follow
+    steps, since Lightning moves schedules of epochs after this callback.
+
+    Args:
+        folder: Where the checkpoints lie.
+        log: `log.csv`; `None` to write none.
+        monitor: The validation metric that `best.ckpt` is chosen by, wherever it is logged.
+        mode: Whether less or more of it is better.
+    """
+
+    def __init__(
+        self,
+        folder: str | Path,
+        *,
+        log: str | Path | None = None,
+        monitor: str = "val_loss",
+        mode: Literal["min", "max"] = "min",
+    ) -> None:
+        self.folder = Path(folder)
+        self.rows = RowLog(log)
+        self.monitor = monitor
+        self.sign = 1.0 if mode == "min" else -1.0
+        self.best = math.inf
+
+    @property
+    def last(self) -> Path:
+        """The checkpoint that a run continues from, `fit(..., ckpt_path=last)` if it exists."""
+        return self.folder / "last.ckpt"
+
+    def on_train_start(self, trainer: pl.Trainer, pl_module: pl.LightningModule) -> None:
+        if any(config.interval == "epoch" for config in trainer.lr_scheduler_configs):
+            raise ConfigError(f"{type(pl_module).__name__}: learning-rate schedules must follow steps (interval: step)")
+        if trainer.is_global_zero:
+            self.rows.write()
+
+    def on_train_epoch_end(self, trainer: pl.Trainer, pl_module: pl.LightningModule) -> None:
+        metrics = {name: float(value) for name, value in trainer.callback_metrics.items()}
+        self.rows.add({"epoch": trainer.current_epoch, "step": trainer.global_step, **metrics})
+        value = self.sign * metrics.get(self.monitor, math.nan)
+        improved = value < self.best
+        if improved:
+            self.best = value
+            trainer.save_checkpoint(self.folder / "best.ckpt")
+        trainer.save_checkpoint(self.last)
+        if trainer.is_global_zero:
+            self.rows.write()
+
+    def state_dict(self) -> dict[str, Any]:
+        return {"rows": self.rows.rows, "best": self.best}
+
+    def load_state_dict(self, state_dict: dict[str, Any]) -> None:
+        self.rows.rows = list(state_dict["rows"])
+        self.best = float(state_dict["best"])

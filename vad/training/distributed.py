@@ -1,0 +1,52 @@
+"""What passes between the processes of one training: tensors, never pickles."""
+
+from collections.abc import Mapping
+
+import torch
+import torch.distributed as dist
+from torch import Tensor
+
+
+def world_size() -> int:
+    """Number of processes; 1 where none were started."""
+    return dist.get_world_size() if dist.is_available() and dist.is_initialized() else 1
+
+
+def summed(values: Tensor) -> Tensor:
+    """The sum of a tensor over all processes; itself where there is one. No gradient passes."""
+    if world_size() == 1:
+        return values
+    total = values.detach().clone()
+    dist.all_reduce(total)
+    return total
+
+
+def gather_by_key(columns: Mapping[str, Tensor], key: Tensor) -> dict[str, Tensor]:
+    """Bring the columns of all processes together on each of them, one row for each key, ascending.
+
+    Args:
+        columns: Name -> (n, ...), with the same names and row shapes everywhere; n may differ, and may be 0.
+        key: int64 (n,). Rows of a key that occurs more than once must be equal: one of them stays.
+
+    Returns:
+        The columns, with the keys as `key`.
+    """
+    gathered = {name: _concatenated(column) for name, column in (*columns.items(), ("key", key))}
+    keys, order = torch.sort(gathered["key"], stable=True)
+    first = torch.ones_like(keys, dtype=torch.bool)
+    first[1:] = keys[1:] != keys[:-1]
+    return {name: column[order[first]] for name, column in gathered.items()}
+
+
+def _concatenated(rows: Tensor) -> Tensor:
+    """Rows of all processes in order of rank: padded to the longest, since collectives want equal shapes."""
+    if world_size() == 1:
+        return rows
+    counts = [torch.zeros(1, dtype=torch.int64, device=rows.device) for _ in range(world_size())]
+    dist.all_gather(counts, torch.tensor([len(rows)], device=rows.device))
+    lengths = [int(count) for count in counts]
+    padded = rows.new_zeros((max(lengths), *rows.shape[1:]))
+    padded[: len(rows)] = rows
+    parts = [torch.empty_like(padded) for _ in lengths]
+    dist.all_gather(parts, padded)
+    return torch.cat([part[:length] for part, length in zip(parts, lengths, strict=True)])
