@@ -1,0 +1,180 @@
+"""Carry out a recipe: each video once, several at a time, and continued where it stopped."""
+
+import os
+import time
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+from typing import Literal, NamedTuple
+
+from vad import cache, files
+from vad.benchmarks import Benchmark
+from vad.cache import Recipe
+from vad.errors import CacheError, ConfigError, DataError, VideoError
+from vad.extract.extraction import Extraction, Worker
+from vad.extract.pool import Pool
+from vad.types import Video
+
+OnBroken = Literal["stop", "skip"]
+
+
+class Done(NamedTuple):
+    """One video is in the cache, or was skipped."""
+
+    video: str
+    frames: int
+    seconds: float
+    broken: str | None = None  # the reason, where it was skipped
+
+
+class Progress(NamedTuple):
+    """How far a recipe is."""
+
+    last: Done | None  # None before the first
+    done: int
+    total: int
+
+
+@dataclass(frozen=True)
+class Summary:
+    """What a call of `extract` did."""
+
+    computed: int
+    present: int  # entries that were there already
+    frames: int
+    seconds: float  # from start to end
+    skipped: tuple[tuple[str, str], ...] = ()  # (video, reason)
+
+
+def extract(
+    recipe: Extraction,
+    benchmark: Benchmark,
+    videos: Sequence[Video],
+    *,
+    processes: int = 1,
+    device: str = "cpu",
+    on_broken: OnBroken = "stop",
+    progress: Callable[[Progress], None] = lambda progress: None,
+) -> Summary:
+    """Put the entries of source videos into the cache, those that are missing or of another state of the video.
+
+    Started by torchrun or SLURM, each rank takes its own share of whole videos, dealt out by length and in the same way
+    for every recipe, so that a rank finds the sources that it made itself. A killed run leaves whole entries only.
+
+    Args:
+        recipe: What to compute. Entries of its source must be there.
+        benchmark: Opens the videos.
+        videos: Sources (`benchmark.sources`), each once.
+        processes: Worker processes on this machine; their threads share its cores.
+        device: `cpu`, `cuda`, `cuda:1`; with `cuda`, processes take the devices in turn.
+        on_broken: `stop` raises at the first video that cannot be read; `skip` counts it in the summary.
+        progress: Called after each video.
+
+    Raises `CacheError` where a source entry is missing, `VideoError` for a broken video, and whatever a process raised.
+    """
+    started = time.perf_counter()
+    if processes < 1:
+        raise ConfigError(f"processes: expected at least 1, got {processes}")
+    if on_broken not in ("stop", "skip"):
+        raise ConfigError(f"on_broken: expected 'stop' or 'skip', got '{on_broken}'")
+    rank, ranks = placement()
+    mine = deal(videos, ranks)[rank]
+    todo = missing(recipe, benchmark, mine)
+    _require_sources(recipe, benchmark, todo)
+    cache.declare(benchmark.dataset, recipe)
+    finished: list[Done] = []
+    progress(Progress(None, 0, len(todo)))
+    job = Job(recipe, benchmark, on_broken)
+    with Pool(job, processes=min(processes, len(todo)), device=device) as pool:
+        for done in pool.map(todo):
+            finished.append(done)
+            progress(Progress(done, len(finished), len(todo)))
+    skipped = tuple((done.video, done.broken) for done in finished if done.broken is not None)
+    return Summary(
+        computed=len(finished) - len(skipped),
+        present=len(mine) - len(todo),
+        frames=sum(done.frames for done in finished),
+        seconds=time.perf_counter() - started,
+        skipped=skipped,
+    )
+
+
+@dataclass(frozen=True)
+class Job:
+    """What a process does: load once, then one video after another."""
+
+    recipe: Extraction
+    benchmark: Benchmark
+    on_broken: OnBroken
+
+    def load(self, device: str) -> Callable[[Video], Done]:
+        worker = self.recipe.worker(device)
+        return lambda video: self._compute(worker, video)
+
+    def _compute(self, worker: Worker, video: Video) -> Done:
+        started = time.perf_counter()
+        identity = identity_of(self.benchmark, video)  # of the state before it was read
+        try:
+            arrays, extra = worker(self.benchmark, video)
+        except VideoError as error:
+            if self.on_broken == "stop":
+                raise
+            return Done(video.id, 0, time.perf_counter() - started, str(error))
+        cache.entry(self.benchmark.dataset, self.recipe, video.id).write(arrays, identity=identity, extra=extra)
+        return Done(video.id, int(extra.get("frames", 0)), time.perf_counter() - started)
+
+
+def missing(recipe: Recipe, benchmark: Benchmark, videos: Sequence[Video]) -> list[Video]:
+    """The videos whose entry is not in the cache, or was made from another state of the video."""
+    return [
+        video
+        for video in videos
+        if not cache.entry(benchmark.dataset, recipe, video.id).exists(identity_of(benchmark, video))
+    ]
+
+
+def identity_of(benchmark: Benchmark, video: Video) -> dict[str, int | str]:
+    """The state of a video's files; `DataError` where it has none."""
+    if video.path is None:
+        raise DataError(f"{benchmark.name}: {video.id} has no footage to extract from")
+    try:
+        return files.identity(video.path)
+    except OSError as error:
+        raise DataError(f"{benchmark.name}: {video.path} cannot be read ({error.strerror})") from None
+
+
+def deal(videos: Sequence[Video], ranks: int) -> list[list[Video]]:
+    """Whole videos for each rank: longest first, each to the rank with the least to do. Unknown lengths count alike."""
+    known = [video.frames for video in videos if video.frames is not None]
+    typical = sum(known) / len(known) if known else 1.0
+    length = {video.id: typical if video.frames is None else video.frames for video in videos}
+    shares: list[list[Video]] = [[] for _ in range(ranks)]
+    load = [0.0] * ranks
+    for video in sorted(videos, key=lambda video: (-length[video.id], video.id)):
+        least = load.index(min(load))
+        shares[least].append(video)
+        load[least] += length[video.id]
+    return shares
+
+
+def placement() -> tuple[int, int]:
+    """(rank, ranks) as torchrun or SLURM say; (0, 1) for a process that was started by hand."""
+    if not {"TORCHELASTIC_RUN_ID", "SLURM_NTASKS"} & os.environ.keys():  # what the two are told by; saves the import
+        return 0, 1
+    from lightning.fabric.plugins.environments.slurm import SLURMEnvironment
+    from lightning.fabric.plugins.environments.torchelastic import TorchElasticEnvironment
+
+    for environment in (TorchElasticEnvironment, SLURMEnvironment):
+        if environment.detect():
+            found = environment()
+            return found.global_rank(), found.world_size()
+    return 0, 1
+
+
+def _require_sources(recipe: Extraction, benchmark: Benchmark, videos: Sequence[Video]) -> None:
+    source = recipe.source
+    lacking = missing(source, benchmark, videos) if source is not None else []
+    if source is not None and lacking:
+        raise CacheError(
+            f"{recipe.key} is made from {source.key}, which lacks {len(lacking)} of {len(videos)} videos of "
+            f"{benchmark.name} (the first is {lacking[0].id}): extract that first"
+        )

@@ -1,0 +1,88 @@
+"""Where are a network's weights? By path, or by a name whose file is known by its hash."""
+
+import urllib.error
+import urllib.request
+from collections.abc import Mapping
+from functools import cache
+from pathlib import Path
+from typing import NamedTuple
+
+from vad import files
+from vad.benchmarks.benchmark import data_root
+from vad.cache import cache_root
+from vad.errors import VadError
+
+
+class Published(NamedTuple):
+    """A file of weights that everybody can have."""
+
+    file: str
+    sha256: str
+    url: str | None  # None: published without an address that keeps its content
+
+
+PUBLISHED: Mapping[str, Published] = {
+    # COCO, 80 classes, opset 11, batch and size free
+    "yolox_nano": Published(
+        "yolox_nano.onnx", "0ee790864a90c4eae9612e366c7b325b2e28a113b34165956264ce3cff49bad3", None
+    ),
+}
+
+
+def weights_hash(weights: str) -> str:
+    """SHA-256 of weights given by name or path; a known name needs no file."""
+    return PUBLISHED[weights].sha256 if weights in PUBLISHED else _hash_file(find_weights(weights))
+
+
+def find_weights(weights: str) -> Path:
+    """The file of weights given by name or path.
+
+    A known name is looked for in `$VAD_DATA/weights` and `$VAD_CACHE/weights`, then downloaded to the latter. Raises
+    `VadError` for a missing file, for one with another content than the name promises, and where there is no network.
+    """
+    if weights not in PUBLISHED:
+        path = Path(weights)
+        if path.is_file():
+            return path.resolve()
+        raise VadError(f"weights: there is no file '{weights}', and no published weights of that name ({_names()})")
+    known = PUBLISHED[weights]
+    cached = cache_root() / "weights" / known.file
+    for path in (data_root() / "weights" / known.file, cached):
+        if path.is_file():
+            if _hash_file(path) != known.sha256:
+                raise VadError(
+                    f"{path}: is not the published {weights} (SHA-256 differs); move it away or give its path"
+                )
+            return path
+    _download(known, cached)
+    return cached
+
+
+def _download(known: Published, target: Path) -> None:
+    where = f"put {known.file} (SHA-256 {known.sha256}) into {data_root() / 'weights'} or {target.parent}"
+    if known.url is None:
+        raise VadError(f"weights: {known.file} is nowhere here: {where}")
+    try:
+        with urllib.request.urlopen(known.url, timeout=30) as answer, files.atomic_write(target) as stream:
+            content = answer.read()
+            stream.write(content)
+    except (urllib.error.URLError, TimeoutError, ConnectionError) as error:
+        raise VadError(f"weights: {known.url} cannot be downloaded ({error}); {where}") from None
+    if files.sha256(target) != known.sha256:
+        target.unlink()
+        raise VadError(f"weights: {known.url} gave another file than expected (SHA-256 differs); {where}")
+
+
+def _hash_file(path: Path) -> str:
+    state = path.stat()
+    return _hash_state(str(path), state.st_size, state.st_mtime_ns)
+
+
+@cache
+def _hash_state(path: str, size: int, mtime_ns: int) -> str:
+    """Recipes ask for the hash again and again; a file is read once for each of its states."""
+    return files.sha256(path)
+
+
+def _names() -> str:
+    return ", ".join(PUBLISHED)
