@@ -25,8 +25,7 @@ def nal_units(data: bytes, prefix: int) -> Iterator[bytes]:
             yield data[position + prefix : position + prefix + length]
             position += prefix + length
         return
-    for unit in data.split(b"\0\0\1")[1:]:
-        yield unit
+    yield from data.split(b"\0\0\1")[1:]
 
 
 def starts_decoding(codec: str, data: bytes, prefix: int) -> bool:

@@ -13,6 +13,7 @@ import numpy as np
 
 from vad.errors import VideoError
 from vad.video import bitstream, packets
+from vad.video.containers import missing_bytes
 from vad.video.verdict import Access, Verdict
 
 if TYPE_CHECKING:
@@ -53,7 +54,7 @@ def scan(path: Path) -> Scan:
         with container:
             codec, rate = stream.codec_context.name, stream.average_rate or stream.guessed_rate
             prefix = bitstream.length_prefix(codec, stream.codec_context.extradata)
-            for packet in container.demux(stream):
+            for packet in packets.read_packets(container, stream):
                 if not packet.size:
                     continue
                 data = bytes(packet) if packet.is_keyframe or codec in ("vp8", "vp9", "mpeg4") else b""
@@ -99,6 +100,8 @@ def examine(path: Path) -> Verdict:
     Raises `VideoError` where packets are missing that the header promises, or one cannot be decoded.
     """
     found = scan(path)
+    if missing := missing_bytes(path, found.container):
+        raise VideoError(path, f"is cut off: {missing} bytes are missing at its end; get the whole file")
     if found.stated > len(found.pts):
         raise VideoError(
             path, f"is cut off: its header states {found.stated} frames, it holds {len(found.pts)} packets"
@@ -106,12 +109,11 @@ def examine(path: Path) -> Verdict:
     if found.corrupt.any():
         raise VideoError(path, f"is damaged: packet {int(found.corrupt.argmax())} is marked as corrupt")
     doubts = time_doubts(found)
-    number = None if doubts else number_by_time(found)
-    decoded = decode_numbers(path, len(found.pts), expected=number)
-    if decoded.number is not None:  # decoded to the end: no times, or times that the decoder did not follow
-        doubts = doubts or ["the decoder does not give frames in the order of their times"]
-        number = decoded.number
-    assert number is not None  # either the times are true, or the whole file was decoded
+    by_time = None if doubts else number_by_time(found)
+    decoded = decode_numbers(path, len(found.pts), expected=by_time)
+    number = decoded.number
+    if by_time is not None and not np.array_equal(number, by_time):
+        doubts = ["the decoder does not give frames in the order of their times"]
     start = reachable_starts(found, number)
     access: Access = "any" if not doubts else "seek" if np.count_nonzero(start) > 1 else "sequential"
     reasons = tuple(doubts or decord_doubts(found, number, decoded.turns))
@@ -167,20 +169,18 @@ class Decoded:
 
     size: tuple[int, int]
     turns: int
-    number: np.ndarray | None  # int32 (packets,), where it was decoded to the end
+    number: np.ndarray  # int32 (packets,), the frame of each packet: what was expected, or what a full decode gave
 
 
 def decode_numbers(path: Path, count: int, *, expected: np.ndarray | None) -> Decoded:
     """Decode the first packets, and all if `expected` is `None` or turns out wrong."""
-    import av
-
     number = np.full(count, -1, np.int32)
     frames, size, turns = 0, None, 0
     with packets.errors_name(path):
         container, stream = packets.open_stream(path)
         with container:
             ordinal = 0
-            for packet in container.demux(stream):
+            for packet in packets.read_packets(container, stream):
                 shown = packets.decode(packet, ordinal)
                 ordinal += bool(packet.size)
                 for frame in shown:
@@ -195,12 +195,9 @@ def decode_numbers(path: Path, count: int, *, expected: np.ndarray | None) -> De
                         expected = None
                     frames += 1
                 if expected is not None and ordinal >= TRIAL and size is not None:
-                    return Decoded(size, turns, None)
-    del av
+                    return Decoded(size, turns, expected)
     if size is None:
         raise VideoError(path, "holds no frame that can be decoded")
-    if expected is not None and np.array_equal(number, expected):
-        return Decoded(size, turns, None)
     return Decoded(size, turns, number)
 
 
@@ -217,12 +214,11 @@ def reachable_starts(found: Scan, number: np.ndarray) -> np.ndarray:
     every later frame is decoded. The first packet always is one."""
     start = np.zeros(len(number), bool)
     start[0] = True
-    places = np.stack([found.position, found.length])
-    if found.container.split(",")[0] in SEEKABLE and (found.position >= 0).all():
-        if np.unique(places, axis=1).shape[1] == len(number):
-            before = np.maximum.accumulate(np.concatenate([[-1], number[:-1]]))
-            timed = (found.pts != Verdict.NO_TIME) | (found.dts != Verdict.NO_TIME)
-            start |= found.start & timed & (number > before)
+    known = (found.position >= 0).all() and len(np.unique(found.position)) == len(number)
+    if found.container.split(",")[0] in SEEKABLE and known:
+        before = np.maximum.accumulate(np.concatenate([[-1], number[:-1]]))
+        timed = (found.pts != Verdict.NO_TIME) | (found.dts != Verdict.NO_TIME)
+        start |= found.start & timed & (number > before)
     return start
 
 

@@ -3,7 +3,7 @@
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
-from typing import TYPE_CHECKING, cast
+from typing import TYPE_CHECKING
 
 import numpy as np
 
@@ -44,13 +44,10 @@ def open_stream(path: Path, *, threads: int = 1) -> "tuple[InputContainer, Video
     """Open a file and its first video stream; damage inside packets will raise instead of giving a patched picture."""
     import av
 
-    container = cast(
-        "InputContainer",
-        av.open(
-            str(path.absolute()),
-            options={"format_whitelist": FORMATS, "protocol_whitelist": "file"},
-            metadata_errors="replace",
-        ),
+    container = av.open(
+        str(path.absolute()),
+        options={"format_whitelist": FORMATS, "protocol_whitelist": "file"},
+        metadata_errors="replace",
     )
     # A cover of a film is a stream of one picture; it is not the video.
     streams = [s for s in container.streams.video if "attached_pic" not in str(s.disposition.name or "")]
@@ -64,14 +61,25 @@ def open_stream(path: Path, *, threads: int = 1) -> "tuple[InputContainer, Video
     return container, stream
 
 
+def read_packets(container: "InputContainer", stream: "VideoStream") -> "Iterator[Packet]":
+    """The packets of a stream, and at its end the empty one that drains the decoder.
+
+    AVI writes a frame that repeats the one before it as a packet of no bytes; a decoder would take that for the end.
+    """
+    for packet in container.demux(stream):
+        if packet.size or packet.dts is None:
+            yield packet
+
+
 def decode(packet: "Packet", ordinal: int) -> "list[VideoFrame]":
     """Pictures that come out when a packet goes in; `pts` of each is the ordinal of the packet that it came from.
 
-    Containers without true times (AVI, MPEG-PS) cannot mislead about the order then. An empty packet drains the decoder.
+    Containers without true times (AVI, MPEG-PS) cannot mislead about the order then. The empty packet
+    that PyAV gives at the end of a file drains the decoder.
     """
     if packet.size:
         packet.pts = packet.dts = ordinal
-    return packet.decode()  # type: ignore[return-value]  # of a video stream: frames of video alone
+    return packet.decode()
 
 
 def to_rgb(frame: "VideoFrame", out: np.ndarray, turns: int, converter: "object") -> None:

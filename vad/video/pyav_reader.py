@@ -13,7 +13,7 @@ from vad.video.local_reader import LocalReader
 from vad.video.verdict import Verdict
 
 if TYPE_CHECKING:
-    from av import VideoFrame
+    from av import Packet, VideoFrame
 
 RECENT = 32  # frames kept where a step back would mean decoding from the start of the file
 
@@ -32,8 +32,7 @@ class PyAVReader(LocalReader):
         self.backend = "pyav-sequential" if verdict.access == "sequential" else "pyav"
         self._starts = verdict.keyframes
         self._start_frames = verdict.number[self._starts]
-        if verdict.access == "sequential":  # the one start may be a packet that is not shown
-            self._start_frames = np.zeros(1, np.int32)
+        self._start_frames[0] = 0  # the first packet itself may show nothing, or a later frame
         self._recent: OrderedDict[int, np.ndarray] = OrderedDict()
         self._decoder: _Decoder | None = None
 
@@ -110,14 +109,13 @@ class _Decoder:
         self._path = path
         self._verdict = verdict
         self._converter = VideoReformatter()
-        self._places = {
-            (int(p), int(n)): i for i, (p, n) in enumerate(zip(verdict.position, verdict.length, strict=True))
-        }
+        self._by_position = np.argsort(verdict.position)
+        self._positions = verdict.position[self._by_position]
         self._open()
 
     def _open(self) -> None:
         self._container, self._stream = packets.open_stream(self._path)
-        self._demuxed = self._container.demux(self._stream)
+        self._demuxed = packets.read_packets(self._container, self._stream)
         self._ordinal = 0  # of the packet that comes next
         self._shown: list[VideoFrame] = []  # decoded, not asked for yet; the last comes first
         self._drained = False
@@ -128,23 +126,24 @@ class _Decoder:
         self._container.close()
 
     def seek(self, start: int) -> None:
-        """Stand before the frame of the packet `start`."""
+        """Stand before the frame of the packet `start`, or before the first frame where no seek finds that packet."""
         verdict = self._verdict
         times = {int(verdict.pts[start]), int(verdict.dts[start])} - {Verdict.NO_TIME}
-        for time in sorted(times, reverse=True) if start else []:
-            self._container.seek(time, stream=self._stream, backward=True)
-            if self._arrive(start):
-                self._first = self.next = int(verdict.number[start])
-                return
-        self.close()
+        if verdict.access != "sequential":
+            for time in sorted(times, reverse=True):
+                self._container.seek(time, stream=self._stream, backward=True)
+                if self._arrive(start):
+                    self._first = self.next = int(verdict.number[start]) if start else 0
+                    return
+        self.close()  # from the start of the file: slow, and always right
         self._open()
 
     def _arrive(self, start: int) -> bool:
         """Read on to the packet `start`, without decoding; whether the seek had landed before it."""
-        self._demuxed = self._container.demux(self._stream)
+        self._demuxed = packets.read_packets(self._container, self._stream)
         self._shown, self._drained = [], False
         for packet in self._demuxed:
-            ordinal = self._places.get((-1 if packet.pos is None else packet.pos, packet.size), -1)
+            ordinal = self._find(packet)
             if ordinal > start or not packet.size:
                 return False
             if ordinal == start:
@@ -153,7 +152,15 @@ class _Decoder:
                 return True
         return False
 
-    def _push(self, packet: "packets.Packet") -> None:
+    def _find(self, packet: "Packet") -> int:
+        """Which packet of the file this is; -1 for none of them."""
+        position = -1 if packet.pos is None else packet.pos
+        place = int(np.searchsorted(self._positions, position))
+        if place == len(self._positions) or self._positions[place] != position:
+            return -1
+        return int(self._by_position[place])
+
+    def _push(self, packet: "Packet") -> None:
         verdict = self._verdict
         if packet.size:
             if self._ordinal >= verdict.packets or packet.size != verdict.length[self._ordinal]:
