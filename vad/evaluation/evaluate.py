@@ -10,6 +10,7 @@ from vad.benchmarks import Benchmark
 from vad.benchmarks.benchmark import Grid
 from vad.errors import ConfigError, ScoresError
 from vad.evaluation.alignment import Aligned, align
+from vad.evaluation.boxes import box_figures
 from vad.evaluation.figures import Figure, Frames, frame_figures
 from vad.evaluation.measured import Estimate, Metrics
 from vad.metrics import bootstrap, frame
@@ -115,6 +116,7 @@ class _Measured:
         for suffix, scores in self.variants.items():
             threshold = 0.0 if self.logit and suffix != "_paper" else None  # a logit of 0 is a probability of 0.5
             found |= frame_figures(self.frames, scores, weights, suffix=suffix, threshold=threshold)
+        found |= box_figures(self.test, None if self.frames.groups is not None else weights)
         if "train" in self.splits:
             found |= self._merged()
         return found

@@ -10,8 +10,9 @@ from typing import NamedTuple
 
 import numpy as np
 
-BINS = 4096  # rank bins of a table; with fewer distinct scores a table is exact
-CELLS = 1 << 23  # bound on bins x units, and on the numbers of one chunk of draws
+BINS = 2048  # rank bins of a table; with fewer distinct scores a table is exact
+CELLS = 1 << 22  # bound on bins x units
+CHUNK = 128  # draws at once: their counts stay in the processor's cache
 
 
 def draw_weights(strata: np.ndarray, draws: int, seed: int) -> np.ndarray:
@@ -85,10 +86,9 @@ def draw_metrics(
 
     Takes tables (bins, units) of abnormal and normal frames, and weights (units, draws).
     """
-    chunk = max(1, CELLS // 4 // max(len(positive), 1))
     parts = []
-    for start in range(0, weights.shape[1], chunk):
-        weight = weights[:, start : start + chunk].astype(np.float64)
+    for start in range(0, weights.shape[1], CHUNK):
+        weight = weights[:, start : start + CHUNK].astype(np.float64)
         counts = positive @ weight, negative @ weight  # whole numbers: exact in any order of summation
         parts.append([metric(*counts) for metric in metrics])
     return [np.concatenate([part[i] for part in parts]) for i in range(len(metrics))]

@@ -5,6 +5,7 @@ where there are several models `group` int16 (m,); for objects `frame` int32 (m,
 `first` and `end` int32 (m,), for frames `frame` int32 (m,).
 """
 
+from vad.scores.foreign import foreign_scores
 from vad.scores.scores import Scores
 
-__all__ = ["Scores"]
+__all__ = ["Scores", "foreign_scores"]
