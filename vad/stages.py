@@ -27,7 +27,7 @@ from vad.evaluation import Metrics, evaluate
 from vad.methods.anomaly_detector import AnomalyDetector, collect
 from vad.runs import RunFolder, Settings, write_config
 from vad.scores import Scores
-from vad.tracking import Tracker, keep_id, log_results, run_id, tracker
+from vad.tracking import Tracker, close, keep_id, log_results, run_id, tracker
 from vad.training.checkpoint import AtomicCheckpointIO, EpochCheckpoint, load_weights_only
 from vad.training.randomness import StepSeed
 from vad.training.throughput import Throughput
@@ -135,7 +135,10 @@ def fit(experiment: Experiment, folder: RunFolder) -> Trainer:
         num_sanity_val_steps=0,
     )
     last = str(folder.last) if folder.last.is_file() else None
-    trainer.fit(experiment.model, datamodule=experiment.data, ckpt_path=last, weights_only=True)
+    try:
+        trainer.fit(experiment.model, datamodule=experiment.data, ckpt_path=last, weights_only=True)
+    finally:
+        close(chosen)
     return trainer
 
 

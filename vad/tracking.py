@@ -7,6 +7,7 @@ from pathlib import Path
 from typing import Any, Literal
 
 from lightning.pytorch.loggers import Logger, TensorBoardLogger, WandbLogger
+from lightning.pytorch.utilities.rank_zero import rank_zero_only
 
 from vad import files
 from vad.aggregation import frame_scores
@@ -55,7 +56,7 @@ def tracker(
     import wandb
 
     folder.path.mkdir(parents=True, exist_ok=True)  # W&B falls back to a temporary folder where it is missing
-    return WandbLogger(
+    logger = WandbLogger(
         project=os.environ.get("WANDB_PROJECT", PROJECT),
         name=f"{settings.experiment}/{settings.variant}/seed-{settings.seed}",
         group=f"{settings.experiment}/{settings.variant}",
@@ -65,6 +66,14 @@ def tracker(
         config={**about, **identity(settings.config)},  # without roots: it goes into the run's file verbatim
         settings=wandb.Settings(silent=True, console="off", save_code=False, disable_git=True),
     )
+    logger._wandb_init.pop("anonymous", None)  # Lightning gives it always, and W&B warns of it always
+    return logger
+
+
+def close(logger: Logger | None) -> None:
+    """End a W&B run in this process: the next stage goes on in it under the same id."""
+    if isinstance(logger, WandbLogger) and rank_zero_only.rank == 0:
+        logger.experiment.finish()
 
 
 def log_results(
@@ -92,7 +101,7 @@ def log_results(
         table = wandb.Table(["metric", "value", "low", "high"], [[n, *e] for n, e in metrics.metrics.items()])
         rows = [[video.id, i, float(s)] for video, curve in shown for i, s in enumerate(curve)]
         run.log({f"{prefix}metrics": table, f"{prefix}scores": wandb.Table(["video", "frame", "score"], rows)})
-        run.finish()
+        close(logger)
     elif isinstance(logger, TensorBoardLogger):
         for name, value in figures.items():
             logger.experiment.add_scalar(name, value)

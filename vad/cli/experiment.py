@@ -22,7 +22,8 @@ from lightning.pytorch.cli import LightningArgumentParser, LightningCLI
 from lightning.pytorch.utilities.exceptions import MisconfigurationException
 from omegaconf.errors import OmegaConfBaseException
 
-import vad.benchmarks
+from vad.cli import benchmark_option
+from vad.cli.quiet import quiet
 from vad.datamodules.video_data import VideoData
 from vad.errors import ConfigError
 from vad.extract.detectors import Detector
@@ -59,7 +60,7 @@ class _Parser(LightningCLI):
             "--paper_chain",
             type=list[dict[str, dict[str, Any]]] | None,
             default=None,
-            help="The method's published post-processing: steps of one key, with their arguments (vad.aggregation.STEPS).",
+            help="The method's published post-processing: steps of one key (vad.aggregation.STEPS) and arguments.",
         )
         parser.add_argument(
             "--checkpoint",
@@ -103,6 +104,7 @@ def parse(arguments: Sequence[str]) -> Experiment:
 
     Raises `SystemExit` for `--help` and `--print_config`, after printing.
     """
+    quiet()
     parser = _read(arguments)
     settings = _settings(parser, arguments)
     seed_everything(settings.seed, workers=True, verbose=False)  # before the first weight is drawn
@@ -174,8 +176,8 @@ def arrange(arguments: Sequence[str]) -> list[str]:
     """Sort a command line as the parser needs it, and write out its short forms.
 
     Every `--config` comes first, then `--trainer FILE` (an inline trainer would win over an earlier file), then the
-    rest in its order. `--benchmark` stands for `--data.benchmark`, a folder for `Footage`. A benchmark is cleared before
-    another takes its place, since the parser would keep the arguments of the old one.
+    rest in its order. `--benchmark` stands for `--data.benchmark`, a folder for `Footage`. A benchmark is cleared
+    before another takes its place, since the parser would keep the arguments of the old one.
     """
     configs: list[str] = []
     trainers: list[str] = []
@@ -222,19 +224,11 @@ def _sets_benchmark(path: str | None) -> bool:
 
 
 def _benchmark(value: str) -> list[str]:
-    known = vad.benchmarks.__all__
-    if value in known or value == "null" or value.startswith("{"):
+    if value == "null":
         return ["--data.benchmark", value]
-    if Path(value).is_dir():
-        return ["--data.benchmark", "Footage", "--data.benchmark.root", value]
-    if "/" in value:
-        raise ConfigError(f"--benchmark: there is no folder {value}")
-    if "." not in value:
-        named = [name for name in known if inspect.isclass(getattr(vad.benchmarks, name)) and name != "Benchmark"]
-        raise ConfigError(
-            f"--benchmark: there is no benchmark '{value}'{_alike(value, named)}; known: {', '.join(named)}"
-        )
-    return ["--data.benchmark", value]
+    return [
+        word.replace("--benchmark", "--data.benchmark", 1) for word in benchmark_option.arrange(["--benchmark", value])
+    ]
 
 
 def _listed(value: Any) -> list[Any]:

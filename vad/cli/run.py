@@ -20,15 +20,17 @@ def main(arguments: Sequence[str]) -> int:
         print(USAGE)
         return 0
     from vad.cli.experiment import parse_settings
+    from vad.cli.extract import launch_options
     from vad.runs import launched_from_outside
 
     if launched_from_outside():
         raise ConfigError("vad run starts processes of its own; under torchrun or srun use vad fit and vad test")
     seeds, options = take_seeds(arguments)
+    once = [word for word in options if word != "--fresh"]
+    options = launch_options(options)[-1]  # what belongs to extraction alone
     runs = [
         parse_settings(with_seed(options, seed)) for seed in seeds
     ]  # every mistake shows before the first hour of work
-    once = [word for word in options if word != "--fresh"]
     if status := verb("extract", once):
         return status
     for seed, settings in zip(seeds, runs, strict=True):
