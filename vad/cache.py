@@ -3,8 +3,8 @@
     $VAD_CACHE/<data set>/<kind>-<hash of the recipe>/recipe.json
                                                      /<escaped video id>/<name>.npy ... entry.json
 
-A recipe is a frozen dataclass of everything that decides the content; its hash names the folder. `entry.json` is written
-last and names the video's identity and the arrays: an entry without it does not exist.
+A recipe is a frozen dataclass of everything that decides the content; its hash names the folder. `entry.json` is
+written last and names the video's identity and the arrays: an entry without it does not exist.
 """
 
 import os
@@ -24,10 +24,10 @@ from vad.files import cache_root as cache_root
 
 @dataclass(frozen=True)
 class Content:
-    """Settings that decide what is computed. A field may itself be one; `content` is what a recipe's hash is made of."""
+    """Settings that decide what is computed. A field may itself be one; a recipe's hash is made of `content`."""
 
     def content(self) -> dict[str, Any]:
-        """The class and every field as JSON values; overridden where a field names a file, whose hash counts instead."""
+        """The class and every field as JSON values; overridden where a field names a file, whose hash counts."""
         return {"class": type(self).__name__, **{f.name: _plain(getattr(self, f.name)) for f in fields(self)}}
 
 
@@ -54,6 +54,9 @@ class Recipe(Content):
 
 
 def _plain(value: Any) -> Any:
+    """A setting as a JSON value; 2 and 2.0 are one setting, whichever of them a file or a default says."""
+    if isinstance(value, float) and value.is_integer():
+        return int(value)
     if isinstance(value, Content):
         return value.content()
     if isinstance(value, tuple | list):
@@ -82,7 +85,9 @@ class Entry:
             raise CacheError(f"{self.folder}: holds no array '{name}'; delete the folder and extract again")
         array = files.read_npy(self.folder / f"{name}.npy", mmap=mmap)
         if [str(array.dtype), list(array.shape)] != described:
-            raise CacheError(f"{self.folder / name}.npy: is not what entry.json says; delete the folder and extract again")
+            raise CacheError(
+                f"{self.folder / name}.npy: is not what entry.json says; delete the folder and extract again"
+            )
         return array
 
     def describe(self) -> dict[str, Any]:
@@ -106,7 +111,8 @@ class Entry:
         Several processes may write the same entry: the last rename wins, and every reader sees one of them whole.
         """
         self.folder.parent.mkdir(parents=True, exist_ok=True)
-        temporary = self.folder.parent / f".{self.folder.name[:100]}.{os.getpid()}.{os.urandom(4).hex()}{files.PARTIAL_SUFFIX}"
+        unique = f"{os.getpid()}.{os.urandom(4).hex()}"
+        temporary = self.folder.parent / f".{self.folder.name[:100]}.{unique}{files.PARTIAL_SUFFIX}"
         try:
             for name, array in arrays.items():
                 files.write_npy(temporary / f"{name}.npy", array)

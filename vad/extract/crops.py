@@ -39,21 +39,33 @@ class CropRecipe(Extraction):
     An entry holds `crop` uint8 (m, T, size, size, C), with `flow` also `flow` float16 (m, T, size, size, 2) in pixels
     of a 512 x 384 frame, and the arrays `frame`, `box`, `confidence`, `source` of the objects that were cut.
     Bytes of an object: T * size^2 * C, and 4 * T * size^2 for flow.
+
+    Args:
+        objects: The recipe of the objects.
+        confidence: Detector boxes above this.
+        motion: With the motion boxes made for that confidence.
+        min_area: Smallest (w + 1)(h + 1) of a detector box, in pixels of the video.
+        cover: A detector box goes when a larger one covers more than this share of it; `None` to keep all.
+        offsets: Frames of a crop, relative to the object's own.
+        size: Width and height of a crop.
+        border: At clip ends `repeat` the nearest frame of the clip, or `drop` the object.
+        grey: One channel instead of three.
+        flow: Optical flow of each frame beside the pixels: that of the objects' recipe, else `OpticalFlow()`.
     """
 
     kind: ClassVar[str] = "crops"
     version: ClassVar[int] = 1
 
     objects: ObjectRecipe
-    confidence: float = 0.2  # detector boxes above this
-    motion: bool = True  # with the motion boxes made for that confidence
-    min_area: float = 100.0  # (w + 1)(h + 1), detector boxes
-    cover: float | None = 0.6  # None: no cover filter
+    confidence: float = 0.2
+    motion: bool = True
+    min_area: float = 100.0
+    cover: float | None = 0.6
     offsets: tuple[int, ...] = (-2, -1, 0, 1, 2)
     size: int = 32
-    border: Border = "repeat"  # at clip ends: repeat the nearest frame of the clip, or drop the object
-    grey: bool = False  # one channel
-    flow: bool = False  # optical flow of each frame beside the pixels
+    border: Border = "repeat"
+    grey: bool = False
+    flow: bool = False
 
     def worker(self, device: str) -> Worker:
         """Cut crops out of a sequential decode."""

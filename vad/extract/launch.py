@@ -1,4 +1,4 @@
-"""Carry out a recipe: each video once, several at a time, and continued where it stopped."""
+"""Carry out recipes: each video once, several at a time, and continued where it stopped."""
 
 import os
 import time
@@ -29,6 +29,7 @@ class Done(NamedTuple):
 class Progress(NamedTuple):
     """How far a recipe is."""
 
+    recipe: Extraction
     last: Done | None  # None before the first
     done: int
     total: int
@@ -36,8 +37,9 @@ class Progress(NamedTuple):
 
 @dataclass(frozen=True)
 class Summary:
-    """What a call of `extract` did."""
+    """What was done for one recipe."""
 
+    recipe: Extraction
     computed: int
     present: int  # entries that were there already
     frames: int
@@ -46,7 +48,7 @@ class Summary:
 
 
 def extract(
-    recipe: Extraction,
+    recipes: Sequence[Extraction],
     benchmark: Benchmark,
     videos: Sequence[Video],
     *,
@@ -54,44 +56,58 @@ def extract(
     device: str = "cpu",
     on_broken: OnBroken = "stop",
     progress: Callable[[Progress], None] = lambda progress: None,
-) -> Summary:
+) -> list[Summary]:
     """Put the entries of source videos into the cache, those that are missing or of another state of the video.
 
-    Started by torchrun or SLURM, each rank takes its own share of whole videos, dealt out by length and in the same way
-    for every recipe, so that a rank finds the sources that it made itself. A killed run leaves whole entries only.
+    Started by torchrun or SLURM, each rank takes a share of whole videos, dealt out by length, and carries out every
+    recipe for it, so that it waits for nobody's sources. A killed call leaves whole entries only; the same call
+    continues.
 
     Args:
-        recipe: What to compute. Entries of its source must be there.
+        recipes: What to compute, sources first (`VideoData.recipes`). The source of the first must be in the cache.
         benchmark: Opens the videos.
-        videos: Sources (`benchmark.sources`), each once.
+        videos: Sources (`benchmark.sources`, `VideoData.needed`), each once.
         processes: Worker processes on this machine; their threads share its cores.
         device: `cpu`, `cuda`, `cuda:1`; with `cuda`, processes take the devices in turn.
-        on_broken: `stop` raises at the first video that cannot be read; `skip` counts it in the summary.
-        progress: Called after each video.
+        on_broken: `stop` raises at the first video that cannot be read; `skip` counts it in the summary and leaves it
+            out of the recipes that follow.
+        progress: Called before the first video of a recipe, and after each.
 
     Raises `CacheError` where a source entry is missing, `VideoError` for a broken video, and whatever a process raised.
     """
-    started = time.perf_counter()
     if processes < 1:
         raise ConfigError(f"processes: expected at least 1, got {processes}")
     if on_broken not in ("stop", "skip"):
         raise ConfigError(f"on_broken: expected 'stop' or 'skip', got '{on_broken}'")
     rank, ranks = placement()
     mine = deal(videos, ranks)[rank]
-    todo = missing(recipe, benchmark, mine)
-    _require_sources(recipe, benchmark, todo)
-    cache.declare(benchmark.dataset, recipe)
+    summaries = []
+    for recipe in recipes:
+        job = Job(recipe, benchmark, on_broken)
+        summaries.append(_carry_out(job, mine, processes=processes, device=device, progress=progress))
+        broken = {video for video, _ in summaries[-1].skipped}
+        mine = [video for video in mine if video.id not in broken]
+    return summaries
+
+
+def _carry_out(
+    job: "Job", videos: Sequence[Video], *, processes: int, device: str, progress: Callable[[Progress], None]
+) -> Summary:
+    started = time.perf_counter()
+    todo = missing(job.recipe, job.benchmark, videos)
+    _require_sources(job.recipe, job.benchmark, todo)
+    cache.declare(job.benchmark.dataset, job.recipe)
     finished: list[Done] = []
-    progress(Progress(None, 0, len(todo)))
-    job = Job(recipe, benchmark, on_broken)
+    progress(Progress(job.recipe, None, 0, len(todo)))
     with Pool(job, processes=min(processes, len(todo)), device=device) as pool:
         for done in pool.map(todo):
             finished.append(done)
-            progress(Progress(done, len(finished), len(todo)))
+            progress(Progress(job.recipe, done, len(finished), len(todo)))
     skipped = tuple((done.video, done.broken) for done in finished if done.broken is not None)
     return Summary(
+        recipe=job.recipe,
         computed=len(finished) - len(skipped),
-        present=len(mine) - len(todo),
+        present=len(videos) - len(todo),
         frames=sum(done.frames for done in finished),
         seconds=time.perf_counter() - started,
         skipped=skipped,

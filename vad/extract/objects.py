@@ -26,22 +26,32 @@ BATCH = 16  # frames held at a time; a detector may cut them smaller
 
 @dataclass(frozen=True)
 class ObjectRecipe(Extraction):
-    """Everything that decides the objects of a video.
+    """Everything that decides the objects of a video. Areas are (w + 1)(h + 1), in pixels of the video.
 
     Source: LBR_SPR's public configuration for `min_area`, `cover`, `grow` and `max_aspect` (score 0.2).
+
+    Args:
+        detector: Finds objects; `None` for what moves alone.
+        motion: Finds what moves outside them; `None` for detector boxes alone.
+        motion_confidences: Motion boxes depend on which boxes were blanked: one set for each of these confidences.
+        minimum_confidence: Detector boxes below are not stored.
+        min_area: Smallest area of a detector box that is blanked, and of a motion box.
+        cover: A box is not blanked when a larger one covers more than this share of it.
+        grow: Pixels by which boxes are grown before they are blanked, and motion boxes after they were found.
+        max_aspect: Longest side of a motion box over its shortest.
     """
 
     kind: ClassVar[str] = "objects"
     version: ClassVar[int] = 1
 
-    detector: Detector | None = None  # None: motion boxes alone
-    motion: Motion | None = None  # None: detector boxes alone
-    motion_confidences: tuple[float, ...] = (0.2, 0.5, 0.8)  # motion boxes depend on which boxes were blanked
-    minimum_confidence: float = 0.1  # detector boxes below are not stored
-    min_area: float = 100.0  # (w + 1)(h + 1) of a box, detector and motion, in pixels of the video
-    cover: float = 0.6  # a box goes when a larger one covers more than this share of it
-    grow: int = 2  # pixels by which boxes are grown before they are blanked, and motion boxes afterwards
-    max_aspect: float = 10.0  # of motion boxes, either way
+    detector: Detector | None = None
+    motion: Motion | None = None
+    motion_confidences: tuple[float, ...] = (0.2, 0.5, 0.8)
+    minimum_confidence: float = 0.1
+    min_area: float = 100.0
+    cover: float = 0.6
+    grow: int = 2
+    max_aspect: float = 10.0
 
     def worker(self, device: str) -> Worker:
         """Load the detector and the motion mask."""
