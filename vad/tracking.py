@@ -7,7 +7,6 @@ from pathlib import Path
 from typing import Any, Literal
 
 from lightning.pytorch.loggers import Logger, TensorBoardLogger, WandbLogger
-from lightning.pytorch.utilities.rank_zero import rank_zero_only
 
 from vad import files
 from vad.aggregation import frame_scores
@@ -72,8 +71,11 @@ def tracker(
 
 def close(logger: Logger | None) -> None:
     """End a W&B run in this process: the next stage goes on in it under the same id."""
-    if isinstance(logger, WandbLogger) and rank_zero_only.rank == 0:
-        logger.experiment.finish()
+    if isinstance(logger, WandbLogger):
+        import wandb
+
+        if wandb.run is not None and wandb.run.id == logger.version:
+            wandb.run.finish()
 
 
 def log_results(

@@ -1,0 +1,56 @@
+# `make` lists the targets. Everything runs in .venv; `make setup` makes it, and every target makes it if need be.
+
+SHELL := bash
+.SHELLFLAGS := -euo pipefail -c
+PYTHON ?= python3
+VENV ?= .venv
+BIN := $(VENV)/bin
+READY := $(VENV)/.ready
+WORKERS ?= 2
+NICE ?=
+
+.DEFAULT_GOAL := help
+.PHONY: help setup demo ped2-lbr-spr-cpu test test-slow faults lint format bench clean
+
+help: ## this list
+	@grep -hE '^[a-z0-9-]+:.*## ' $(MAKEFILE_LIST) | sed -E 's/^([a-z0-9-]+):.*## /\1\t/' | awk -F '\t' '{printf "  make %-18s %s\n", $$1, $$2}'
+
+setup: $(READY) ## make .venv, once; VAD_TORCH=cpu|cuda|auto chooses torch's build
+
+$(READY): pyproject.toml constraints.txt .ci/setup
+	PYTHON=$(PYTHON) VENV=$(VENV) .ci/setup
+	@touch $@
+
+demo: $(READY) ## generated footage to a comparison page, without data and weights (minutes on 2 cores)
+	$(BIN)/vad data make --benchmark Synthetic
+	$(BIN)/vad run --config experiments/lbr_spr_synthetic.yaml
+	$(BIN)/vad compare $${VAD_RUNS:-runs}/lbr_spr_synthetic
+
+ped2-lbr-spr-cpu: $(READY) ## UCSD Ped2 with LBR-SPR on a CPU, from frames to metrics ($VAD_DATA/ucsd_ped)
+	$(BIN)/vad run --config experiments/lbr_spr_ucsd_ped2_cpu.yaml --trainer experiments/trainers/cpu.yaml
+
+test: $(READY) ## the tests, at most 10 minutes on 2 cores
+	$(NICE) $(BIN)/python -m pytest -n $(WORKERS) --dist loadfile
+
+test-slow: $(READY) ## what takes longer: kills, several processes, notebooks (at most 40 minutes)
+	$(NICE) $(BIN)/python -m pytest -n $(WORKERS) --dist loadfile -m slow
+
+faults: $(READY) ## tests that kill, damage and distribute
+	$(NICE) $(BIN)/python -m pytest tests/faults -m 'slow or not slow'
+
+lint: $(READY) ## ruff, mypy (strict), and the order of the layers
+	$(BIN)/ruff check .
+	$(BIN)/ruff format --check .
+	$(BIN)/mypy
+	$(BIN)/lint-imports
+
+format: $(READY) ## let ruff lay out the code
+	$(BIN)/ruff check --fix .
+	$(BIN)/ruff format .
+
+bench: $(READY) ## how fast reading, extraction and training are here
+	@for script in experiments/speed/*.py; do echo "== $$script"; $(BIN)/python $$script; done
+
+clean: ## remove what tools left behind; data, cache and runs stay
+	rm -rf .pytest_cache .mypy_cache .ruff_cache .import_linter_cache build dist *.egg-info
+	find vad tests experiments -name __pycache__ -prune -exec rm -rf {} +
