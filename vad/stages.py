@@ -31,6 +31,7 @@ from vad.tracking import Tracker, close, keep_id, log_results, run_id, tracker
 from vad.training.checkpoint import AtomicCheckpointIO, EpochCheckpoint, load_weights_only
 from vad.training.randomness import StepSeed
 from vad.training.throughput import Throughput
+from vad.types import Record, protocol_splits
 
 logger = logging.getLogger(__name__)
 
@@ -183,9 +184,10 @@ def score(experiment: Experiment, folder: RunFolder, trainer: Trainer | None = N
         raise RunError(f"{folder.path}: {type(experiment.model).__name__} scores nothing")
     detector = type(experiment.model).load_detector(folder.detector)
     experiment.data.require_cache()
+    record = experiment.data.score_record()
     columns = collect(trainer or scoring_trainer(experiment, folder), detector, experiment.data, "score")
     return Scores(
-        record=experiment.data.score_record(),
+        record=record,
         score=detector.score(columns),
         heads={name: column for name, column in columns.items() if name != "group"},
         group=columns.get("group"),
@@ -202,9 +204,17 @@ def score(experiment: Experiment, folder: RunFolder, trainer: Trainer | None = N
             "fusion": {"kind": detector.fusion, "weights": detector.weights, "clip": detector.clip},
             "floor": detector.floor,
             "chain": [dict(step) for step in experiment.paper_chain],
+            "skipped": skipped(experiment.data, record),
             "version": __version__,
         },
     )
+
+
+def skipped(data: VideoData, record: Record) -> list[str]:
+    """Ids of videos that the protocol scores and `max_videos` left out: evaluation counts them."""
+    scored = {(video.split, video.id) for video in record.videos}
+    videos = [video for split in protocol_splits(data.protocol).score for video in data.benchmark.videos(split)]
+    return [video.id for video in videos if (video.split, video.id) not in scored]
 
 
 def scoring_trainer(experiment: Experiment, folder: RunFolder) -> Trainer:
