@@ -5,7 +5,6 @@ from collections.abc import Sequence
 from pathlib import Path
 
 import numpy as np
-from scipy.io import loadmat
 
 from vad.errors import DataError
 
@@ -49,6 +48,8 @@ def read_matlab_cells(path: Path, variable: str = "gt") -> list[Intervals]:
     both ends inclusive. Files that were squeezed and saved again hold vectors of 2 or, where each clip has one
     interval, one matrix (clips, 2): both are read as well.
     """
+    from scipy.io import loadmat  # 0.3 s, which commands that read no such file do not wait for
+
     try:
         content = loadmat(path)
     except (OSError, ValueError, NotImplementedError, TypeError) as error:

@@ -78,7 +78,8 @@ class ShanghaiTechWeak(WeakBenchmark):
                 if path.parent.name in MASK_FOLDERS:
                     return read_frame_mask(path)
         raise DataError(
-            f"{self.name}: {MASK_FOLDERS[0]}/{name} lies neither below {self._where} nor in {self.annotations}; {ADVICE}"
+            f"{self.name}: {MASK_FOLDERS[0]}/{name} lies neither below {self._where} nor in {self.annotations}; "
+            "it comes with the videos"
         )
 
 

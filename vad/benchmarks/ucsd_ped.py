@@ -31,7 +31,7 @@ from vad.types import Report, Split, Truth, Video
 from vad.video import VideoReader
 
 
-class UCSDPed(Benchmark):
+class _UCSDPed(Benchmark):
     """What Ped1 and Ped2 share. Both may lie below one root: `ped1` or `ped2` in the names of folders tells them apart.
 
     Ids are `Train001` and `Test001` whatever the tree. No frame rate is stored with the clips, so `fps` is None.
@@ -188,7 +188,7 @@ class UCSDPed(Benchmark):
         return best_label_list(path for path in self.annotations.iterdir() if is_label_list(path.name, self.part))
 
 
-class UCSDPed1(UCSDPed):
+class UCSDPed1(_UCSDPed):
     """UCSD Ped1: people walking to and from the camera, 34 training and 36 test clips of 200 frames, 238 x 158.
 
     Args:
@@ -202,7 +202,7 @@ class UCSDPed1(UCSDPed):
     masks_agree = False
 
 
-class UCSDPed2(UCSDPed):
+class UCSDPed2(_UCSDPed):
     """UCSD Ped2: people walking across the view, 16 training (2,550 frames) and 12 test clips (2,010), 360 x 240.
 
     Args:

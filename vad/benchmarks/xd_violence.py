@@ -70,8 +70,8 @@ class XDViolence(WeakBenchmark):
         if grid != "official":
             if video.path is None:
                 raise DataError(
-                    f"{self.name}: real lengths are in no public list, so the grid '{grid}' needs the files of the videos "
-                    f"below {self._where}: take grid official"
+                    f"{self.name}: real lengths are in no public list, so the grid '{grid}' needs the files of the "
+                    f"videos below {self._where}: take grid official"
                 )
             return super().grid_length(video, grid)
         if video.id in self._grid_counts:
