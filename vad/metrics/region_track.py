@@ -1,8 +1,8 @@
 """Region- and track-based detection criteria, RBDC and TBDC, in closed form.
 
 Ramachandra and Jones, "Street Scene", WACV 2020. Detections are ranked by score. A region is found by the first
-detection of its frame that overlaps it by IoU >= beta, a track once the share alpha of its regions is found. A detection
-that overlaps no region of its frame is a false positive; further detections of a region already found are neither. Both
+detection of its frame that overlaps it by IoU >= beta, a track once the share alpha of its regions is found. What
+overlaps no region of its frame is a false positive; further detections of a region already found are neither. Both
 criteria are areas under the share of regions (tracks) found against false positives per frame, from 0 to 1:
 
     RBDC = mean over regions g of max(0, 1 - F(r_g) / N)        F(r): false positives ranked before r
