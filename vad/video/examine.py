@@ -31,7 +31,7 @@ class Scan:
     container: str
     codec: str
     fps: float | None
-    stated: int  # frames by the header, 0 where it does not say
+    stated: int  # packets by the index that the container holds, which may be none or a part
     has_b_frames: bool
     interlaced: bool
     pts: np.ndarray  # int64
@@ -52,7 +52,7 @@ def scan(path: Path) -> Scan:
     with packets.errors_name(path):
         container, stream = packets.open_stream(path)
         with container:
-            codec, rate = stream.codec_context.name, stream.average_rate or stream.guessed_rate
+            codec, rate = stream.codec_context.codec.canonical_name, stream.average_rate or stream.guessed_rate
             prefix = bitstream.length_prefix(codec, stream.codec_context.extradata)
             for packet in packets.read_packets(container, stream):
                 if not packet.size:
@@ -83,7 +83,7 @@ def scan(path: Path) -> Scan:
                 container.format.name,
                 codec,
                 float(rate) if isinstance(rate, Fraction) and rate > 0 else None,
-                stream.frames,
+                len(stream.index_entries),
                 stream.codec_context.has_b_frames,
                 _is_interlaced(stream),
                 *(np.array(column, kind) for column, kind in zip(columns, kinds, strict=True)),
@@ -104,7 +104,7 @@ def examine(path: Path) -> Verdict:
         raise VideoError(path, f"is cut off: {missing} bytes are missing at its end; get the whole file")
     if found.stated > len(found.pts):
         raise VideoError(
-            path, f"is cut off: its header states {found.stated} frames, it holds {len(found.pts)} packets"
+            path, f"is cut off: its index lists {found.stated} frames, it holds {len(found.pts)}; get the whole file"
         )
     if found.corrupt.any():
         raise VideoError(path, f"is damaged: packet {int(found.corrupt.argmax())} is marked as corrupt")
@@ -131,6 +131,7 @@ def examine(path: Path) -> Verdict:
         length=found.length,
         pts=found.pts,
         dts=found.dts,
+        checksum=np.zeros(0, np.uint32),
     )
 
 
@@ -236,6 +237,4 @@ def decord_doubts(found: Scan, number: np.ndarray, turns: int) -> list[str]:
     last_key = np.maximum.accumulate(np.where(found.key, np.arange(len(number)), 0))
     if (found.pts < found.pts[last_key]).any():
         doubts.append("frames after a key frame that are shown before it (open GOP)")
-    if found.stated and found.stated != len(number):
-        doubts.append("the header states another number of frames")
     return doubts

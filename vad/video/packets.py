@@ -40,8 +40,12 @@ def _reason(error: BaseException) -> str:
     return " ".join(words.split())
 
 
-def open_stream(path: Path, *, threads: int = 1) -> "tuple[InputContainer, VideoStream]":
-    """Open a file and its first video stream; damage inside packets will raise instead of giving a patched picture."""
+def open_stream(path: Path, *, strict: bool = True) -> "tuple[InputContainer, VideoStream]":
+    """Open a file and its first video stream.
+
+    Damage inside packets raises if `strict`, and gives a patched picture otherwise. One thread decodes: what is read in
+    parallel is read by several processes.
+    """
     import av
 
     container = av.open(
@@ -55,9 +59,10 @@ def open_stream(path: Path, *, threads: int = 1) -> "tuple[InputContainer, Video
         container.close()
         raise VideoError(path, "has no video stream")
     stream = streams[0]
-    stream.codec_context.thread_type = "NONE" if threads == 1 else "AUTO"
-    stream.codec_context.thread_count = threads
-    stream.codec_context.options = {"err_detect": "explode"}
+    stream.codec_context.thread_type = "NONE"
+    stream.codec_context.thread_count = 1
+    if strict:
+        stream.codec_context.options = {"err_detect": "explode"}
     return container, stream
 
 

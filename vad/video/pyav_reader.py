@@ -1,19 +1,18 @@
 """Random access through FFmpeg by the packets that a verdict lists."""
 
+import zlib
 from collections import OrderedDict
 from collections.abc import Iterator, Sequence
+from dataclasses import replace
 from pathlib import Path
-from typing import TYPE_CHECKING
 
 import numpy as np
 
 from vad.errors import VideoError
 from vad.video import packets
+from vad.video.decoder import Decoder
 from vad.video.local_reader import LocalReader
-from vad.video.verdict import Verdict
-
-if TYPE_CHECKING:
-    from av import Packet, VideoFrame
+from vad.video.verdict import Verdict, keep_verdict
 
 RECENT = 32  # frames kept where a step back would mean decoding from the start of the file
 
@@ -23,6 +22,10 @@ class PyAVReader(LocalReader):
 
     Every packet is recognised by its place in the file and every picture by its packet, so that a seek that lands
     elsewhere or a decoder that leaves something out is an error and never another frame.
+
+    An open GOP may name pictures before it that a decoder which starts there never saw; FFmpeg calls that damage. When
+    decoding fails after a seek, the file is decoded once from its start, strictly: either that names the damage, or the
+    checksums of its frames show from then on whether a decode that forgives is right.
     """
 
     def __init__(self, path: Path, verdict: Verdict) -> None:
@@ -34,7 +37,7 @@ class PyAVReader(LocalReader):
         self._start_frames = verdict.number[self._starts]
         self._start_frames[0] = 0  # the first packet itself may show nothing, or a later frame
         self._recent: OrderedDict[int, np.ndarray] = OrderedDict()
-        self._decoder: _Decoder | None = None
+        self._decoder: Decoder | None = None
 
     def __len__(self) -> int:
         return self.verdict.frames
@@ -51,14 +54,14 @@ class PyAVReader(LocalReader):
         wanted = self._wanted(indices)
         unique, where = np.unique(wanted, return_inverse=True)
         pictures = self._empty(len(unique))
-        with packets.errors_name(self.path):
-            for row, index in enumerate(unique):
-                self._read(int(index), pictures[row])
+        for row, index in enumerate(unique.tolist()):
+            self._read(index, pictures[row])
         return pictures if np.array_equal(wanted, unique) else pictures[where]
 
     def __iter__(self) -> Iterator[np.ndarray]:
         self._check()
-        decoder = _Decoder(self.path, self.verdict)
+        with packets.errors_name(self.path):
+            decoder = Decoder(self.path, self.verdict, strict=True)
         try:
             for index in range(len(self)):
                 picture = self._empty(1)[0]
@@ -84,129 +87,41 @@ class PyAVReader(LocalReader):
         if index in self._recent:
             out[...] = self._recent[index]
             return
+        start = max(0, int(np.searchsorted(self._start_frames, index, side="right")) - 1)
+        checksums = self.verdict.checksum
         try:
-            if self._decoder is None:
-                self._decoder = _Decoder(self.path, self.verdict)
-            start = max(0, int(np.searchsorted(self._start_frames, index, side="right")) - 1)
-            if not self._start_frames[start] <= self._decoder.next <= index:
-                self._decoder.seek(int(self._starts[start]))
-            self._decoder.read(index, out)
-        except BaseException:
-            self._forget()  # its position is unknown now
-            raise
+            self._decode(start, index, out, strict=not len(checksums))
+            if len(checksums) and checksums[index] != zlib.crc32(out.data):
+                raise VideoError(self.path, f"frame {index} is another after a seek")
+        except VideoError:
+            if start == 0:
+                raise
+            if len(checksums):  # no key packet helps: slow, and right
+                self._forget()
+                self._decode(0, index, out, strict=True)
+                self._forget()
+            else:
+                self._take_checksums()
+                self._read(index, out)
         if self.backend == "pyav-sequential":
             self._recent[index] = out.copy()
             if len(self._recent) > RECENT:
                 self._recent.popitem(last=False)
 
+    def _decode(self, start: int, index: int, out: np.ndarray, *, strict: bool) -> None:
+        try:
+            with packets.errors_name(self.path):
+                if self._decoder is None:
+                    self._decoder = Decoder(self.path, self.verdict, strict=strict)
+                if not self._start_frames[start] <= self._decoder.next <= index:
+                    self._decoder.seek(int(self._starts[start]))
+                self._decoder.read(index, out)
+        except BaseException:
+            self._forget()  # its position is unknown now
+            raise
 
-class _Decoder:
-    """One open file, standing before frame `next`."""
-
-    def __init__(self, path: Path, verdict: Verdict) -> None:
-        from av.video.reformatter import VideoReformatter
-
-        self._path = path
-        self._verdict = verdict
-        self._converter = VideoReformatter()
-        self._by_position = np.argsort(verdict.position)
-        self._positions = verdict.position[self._by_position]
-        self._open()
-
-    def _open(self) -> None:
-        self._container, self._stream = packets.open_stream(self._path)
-        self._demuxed = packets.read_packets(self._container, self._stream)
-        self._ordinal = 0  # of the packet that comes next
-        self._shown: list[VideoFrame] = []  # decoded, not asked for yet; the last comes first
-        self._drained = False
-        self._first = 0  # frames before this one belong to an earlier start, and may be wrong
-        self.next = 0
-
-    def close(self) -> None:
-        self._container.close()
-
-    def seek(self, start: int) -> None:
-        """Stand before the frame of the packet `start`, or before the first frame where no seek finds that packet."""
-        verdict = self._verdict
-        times = {int(verdict.pts[start]), int(verdict.dts[start])} - {Verdict.NO_TIME}
-        if verdict.access != "sequential":
-            for time in sorted(times, reverse=True):
-                self._container.seek(time, stream=self._stream, backward=True)
-                if self._arrive(start):
-                    self._first = self.next = int(verdict.number[start]) if start else 0
-                    return
-        self.close()  # from the start of the file: slow, and always right
-        self._open()
-
-    def _arrive(self, start: int) -> bool:
-        """Read on to the packet `start`, without decoding; whether the seek had landed before it."""
-        self._demuxed = packets.read_packets(self._container, self._stream)
-        self._shown, self._drained = [], False
-        for packet in self._demuxed:
-            ordinal = self._find(packet)
-            if ordinal > start or not packet.size:
-                return False
-            if ordinal == start:
-                self._ordinal = start
-                self._push(packet)
-                return True
-        return False
-
-    def _find(self, packet: "Packet") -> int:
-        """Which packet of the file this is; -1 for none of them."""
-        position = -1 if packet.pos is None else packet.pos
-        place = int(np.searchsorted(self._positions, position))
-        if place == len(self._positions) or self._positions[place] != position:
-            return -1
-        return int(self._by_position[place])
-
-    def _push(self, packet: "Packet") -> None:
-        verdict = self._verdict
-        if packet.size:
-            if self._ordinal >= verdict.packets or packet.size != verdict.length[self._ordinal]:
-                raise VideoError(self._path, f"packet {self._ordinal} is another than when the file was examined")
-        else:
-            self._drained = True
-        self._shown = [*reversed(packets.decode(packet, self._ordinal)), *self._shown]
-        self._ordinal += bool(packet.size)
-
-    def _following(self) -> "VideoFrame | None":
-        """The next picture that counts; `None` at the end."""
-        while True:
-            while not self._shown:
-                if self._drained:
-                    return None
-                packet = next(self._demuxed, None)
-                if packet is None:
-                    return None
-                self._push(packet)
-            frame = self._shown.pop()
-            number = -1 if frame.pts is None else int(self._verdict.number[frame.pts])
-            if number < self._first and self._first > 0:
-                continue
-            if number != self.next:
-                raise VideoError(self._path, f"decoding gives frame {number} where frame {self.next} belongs")
-            if frame.is_corrupt:
-                raise VideoError(self._path, f"frame {number} is damaged")
-            self.next += 1
-            return frame
-
-    def read(self, index: int, out: np.ndarray) -> None:
-        """Decode on to the frame `index`, which is `next` or later, and write it into `out` uint8 (h, w, 3)."""
-        while True:
-            frame = self._following()
-            if frame is None:
-                raise VideoError(self._path, f"decoding ends after {self.next} of {self._verdict.frames} frames")
-            if self.next > index:
-                break
-        turns = self._verdict.rotation
-        size = (frame.height, frame.width) if turns % 2 else (frame.width, frame.height)
-        if size != self._verdict.size:
-            width, height = self._verdict.size
-            raise VideoError(self._path, f"frame {index} is {size[0]} x {size[1]}, the first is {width} x {height}")
-        packets.to_rgb(frame, out, turns, self._converter)
-
-    def finish(self) -> None:
-        """Raise where frames follow the last one."""
-        if self._following() is not None:
-            raise VideoError(self._path, f"decoding gives more than {self._verdict.frames} frames")
+    def _take_checksums(self) -> None:
+        """Decode everything strictly; raises `VideoError` where the file is damaged."""
+        checksums = np.fromiter((zlib.crc32(picture.data) for picture in self), np.uint32, len(self))
+        self.verdict = replace(self.verdict, checksum=checksums)
+        keep_verdict(self.path, self.verdict)

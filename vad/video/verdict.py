@@ -33,8 +33,9 @@ class Verdict:
     length: np.ndarray  # int32 (packets,), bytes
     pts: np.ndarray  # int64 (packets,), in units of the stream; `NO_TIME` where there is none
     dts: np.ndarray  # int64 (packets,)
+    checksum: np.ndarray  # uint32 (frames,), CRC-32 of each frame's RGB; (0,) unless `PyAVReader` came to need them
 
-    ARRAYS = ("number", "start", "position", "length", "pts", "dts")
+    ARRAYS = ("number", "start", "position", "length", "pts", "dts", "checksum")
     NO_TIME = np.iinfo(np.int64).min
 
     @property

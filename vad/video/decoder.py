@@ -1,0 +1,124 @@
+"""One open file, and the frame before which its decoder stands."""
+
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+import numpy as np
+
+from vad.errors import VideoError
+from vad.video import packets
+from vad.video.verdict import Verdict
+
+if TYPE_CHECKING:
+    from av import Packet, VideoFrame
+
+
+class Decoder:
+    """Decodes on from `next`, or from a key packet. What FFmpeg raises passes through; what it gives is checked."""
+
+    def __init__(self, path: Path, verdict: Verdict, *, strict: bool) -> None:
+        from av.video.reformatter import VideoReformatter
+
+        self._path = path
+        self._verdict = verdict
+        self._strict = strict
+        self._converter = VideoReformatter()
+        self._by_position = np.argsort(verdict.position)
+        self._positions = verdict.position[self._by_position]
+        self._open()
+
+    def _open(self) -> None:
+        self._container, self._stream = packets.open_stream(self._path, strict=self._strict)
+        self._stand(before=0, packet=0)
+
+    def _stand(self, *, before: int, packet: int) -> None:
+        self._packets = packets.read_packets(self._container, self._stream)
+        self._ordinal = packet  # of the packet that comes next
+        self._shown: list[VideoFrame] = []  # decoded, not asked for yet; the last comes first
+        self._drained = False
+        self._first = before  # frames before this one belong to an earlier key packet, and may be wrong
+        self.next = before
+
+    def close(self) -> None:
+        """Release the file."""
+        self._container.close()
+
+    def seek(self, start: int) -> None:
+        """Stand before the frame of the packet `start`, or before the first frame where no seek finds that packet."""
+        verdict = self._verdict
+        if verdict.access != "sequential":
+            for time in sorted({int(verdict.pts[start]), int(verdict.dts[start])} - {Verdict.NO_TIME}, reverse=True):
+                self._container.seek(time, stream=self._stream, backward=True)
+                self._stand(before=int(verdict.number[start]) if start else 0, packet=start)
+                if self._arrive(start):
+                    return
+        self.close()
+        self._open()
+
+    def _arrive(self, start: int) -> bool:
+        """Read on to the packet `start`, without decoding; whether the seek had landed before it."""
+        for packet in self._packets:
+            ordinal = self._find(packet)
+            if ordinal > start or not packet.size:
+                return False
+            if ordinal == start:
+                self._push(packet)
+                return True
+        return False
+
+    def _find(self, packet: "Packet") -> int:
+        """Which packet of the file this is; -1 for none of them."""
+        position = -1 if packet.pos is None else packet.pos
+        place = int(np.searchsorted(self._positions, position))
+        if place == len(self._positions) or self._positions[place] != position:
+            return -1
+        return int(self._by_position[place])
+
+    def _push(self, packet: "Packet") -> None:
+        if not packet.size:
+            self._drained = True
+        elif self._ordinal >= self._verdict.packets or packet.size != self._verdict.length[self._ordinal]:
+            raise VideoError(self._path, f"packet {self._ordinal} is another than when the file was examined")
+        shown = packets.decode(packet, self._ordinal)
+        self._ordinal += bool(packet.size)
+        self._shown = [*reversed(shown), *self._shown]
+
+    def _following(self) -> "VideoFrame | None":
+        """The next picture that counts; `None` at the end."""
+        while True:
+            while not self._shown:
+                packet = None if self._drained else next(self._packets, None)
+                if packet is None:
+                    return None
+                self._push(packet)
+            frame = self._shown.pop()
+            number = -1 if frame.pts is None else int(self._verdict.number[frame.pts])
+            if number < self._first:
+                continue
+            if number != self.next:
+                raise VideoError(self._path, f"decoding gives frame {number} where frame {self.next} belongs")
+            if frame.is_corrupt and self._strict:
+                raise VideoError(self._path, f"frame {number} is damaged")
+            self.next += 1
+            return frame
+
+    def read(self, index: int, out: np.ndarray) -> None:
+        """Decode on to the frame `index`, which is `next` or later, and write it into `out` uint8 (h, w, 3)."""
+        frame = None
+        while self.next <= index:
+            frame = self._following()
+            if frame is None:
+                raise VideoError(self._path, f"decoding ends after {self.next} of {self._verdict.frames} frames")
+        if frame is None:
+            raise ValueError(f"frame {index} lies behind the decoder, which stands before {self.next}")
+        turns = self._verdict.rotation
+        size = (frame.height, frame.width) if turns % 2 else (frame.width, frame.height)
+        if size != self._verdict.size:
+            width, height = self._verdict.size
+            raise VideoError(self._path, f"frame {index} is {size[0]} x {size[1]}, the first is {width} x {height}")
+        packets.to_rgb(frame, out, turns, self._converter)
+
+    def finish(self) -> None:
+        """Raise where frames follow the last one."""
+        if self._following() is not None:
+            raise VideoError(self._path, f"decoding gives more than {self._verdict.frames} frames")
