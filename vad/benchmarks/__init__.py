@@ -2,6 +2,7 @@
 
 from vad.benchmarks.benchmark import Benchmark, Grid, data_root
 from vad.benchmarks.shanghaitech import ShanghaiTechWeak
+from vad.benchmarks.synthetic import Synthetic
 from vad.benchmarks.ucf_crime import UCFCrime
 from vad.benchmarks.ucsd_ped import UCSDPed1, UCSDPed2
 from vad.benchmarks.xd_violence import XDViolence
@@ -10,6 +11,7 @@ __all__ = [
     "Benchmark",
     "Grid",
     "ShanghaiTechWeak",
+    "Synthetic",
     "UCFCrime",
     "UCSDPed1",
     "UCSDPed2",

@@ -3,11 +3,14 @@
 import json
 from collections.abc import Callable, Sequence
 from dataclasses import asdict
+from typing import Protocol, runtime_checkable
 
 from jsonargparse import ArgumentParser
 from rich.console import Console
+from rich.progress import Progress
 from rich.table import Table
 
+from vad.benchmarks import Benchmark
 from vad.cli.benchmark_option import add_benchmark, parse_benchmark
 from vad.errors import ConfigError, DataError
 from vad.types import Report
@@ -61,11 +64,21 @@ def make(arguments: Sequence[str]) -> None:
         prog="vad data make", description="Render a benchmark that is generated.", exit_on_error=False
     )
     add_benchmark(parser)
-    benchmark = parse_benchmark(parser, arguments).benchmark
-    render: Callable[[], object] | None = getattr(benchmark, "make", None)
-    if render is None:
+    benchmark: Benchmark = parse_benchmark(parser, arguments).benchmark
+    if not isinstance(benchmark, Generated):
         raise ConfigError(f"{benchmark.name} is not generated: its files come from its authors")
-    render()
+    with Progress(console=Console(stderr=True)) as bars:
+        bar = bars.add_task(benchmark.dataset, total=None)
+        rendered = benchmark.make(progress=lambda done, total: bars.update(bar, completed=done, total=total))
+    print(f"{benchmark.name}: {rendered} videos rendered in {benchmark.root}")
+
+
+@runtime_checkable
+class Generated(Protocol):
+    """A benchmark that renders its own videos."""
+
+    def make(self, *, progress: Callable[[int, int], None] | None = None) -> int:
+        """Render what is missing and say how much that was; `progress` is told what is there and what there will be."""
 
 
 def print_report(report: Report) -> None:
