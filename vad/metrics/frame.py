@@ -98,7 +98,7 @@ def eer_of_counts(positive: np.ndarray, negative: np.ndarray) -> np.ndarray:
     with np.errstate(invalid="ignore"):
         fpr = np.cumsum(negative[::-1], axis=0) / negative.sum(axis=0)
         tpr = np.cumsum(positive[::-1], axis=0) / positive.sum(axis=0)
-    origin = np.zeros_like(fpr[:1])
+    origin = np.zeros((1, *fpr.shape[1:]))
     fpr, tpr = np.concatenate([origin, fpr]), np.concatenate([origin, tpr])
     excess = fpr + tpr - 1  # FPR - FNR, from -1 to 1
     after = np.argmax(excess >= 0, axis=0)[None]
