@@ -139,7 +139,7 @@ class AnomalyDetector(pl.LightningModule):
         )
         if not np.isfinite(score).all():
             raise VadError(
-                f"{type(self).__name__}: {np.count_nonzero(~np.isfinite(score))} of {len(score)} scores are no numbers, "
+                f"{type(self).__name__}: {np.count_nonzero(~np.isfinite(score))} of {len(score)} are no numbers, "
                 "for the training diverged: lower the learning rate"
             )
         return score
