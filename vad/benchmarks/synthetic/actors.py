@@ -9,8 +9,8 @@ from vad.benchmarks.synthetic.scene import FPS, Point, Scene
 
 WALKING = (1.15, 1.50)  # metres per second: a narrow band
 RUNNING = (3.3, 4.2)
-CYCLING = (3.4, 4.6)
-DRIVING = (4.2, 6.0)
+CYCLING = (3.0, 4.0)
+DRIVING = (3.8, 5.0)
 THIGH = 0.25  # of the body's height; so is the shin
 
 Body = Literal["person", "cyclist", "car"]

@@ -36,7 +36,7 @@ class _Canvas:
         self.occluders: list[Occluder] = []
 
     def pixel(self, x: float, y: float, z: float) -> tuple[int, int]:
-        u, v = self.scene.camera.project(np.float64(x), np.float64(y), np.float64(z))
+        u, v = self.scene.camera.project(np.asarray(x), np.asarray(y), np.asarray(z))
         return round(float(u) * OVERSAMPLING), round(float(v) * OVERSAMPLING)
 
     def length(self, metres: float, z: float) -> int:
@@ -130,14 +130,14 @@ def _ground(canvas: _Canvas) -> None:
         kerb = np.clip((z - 13.7) * along, 0, 1)[..., None]  # pavement along the facade
         colour = (
             colour * (1 - kerb)
-            + (np.float32([150, 146, 138]) + tone[..., None] - 24 * joints(0.9, 0.9, 0.05)[..., None]) * kerb
+            + (np.array([150, 146, 138], np.float32) + tone[..., None] - 24 * joints(0.9, 0.9, 0.05)[..., None]) * kerb
         )
         colour -= 30 * np.clip(1 - np.abs(z - 13.7) * along, 0, 1)[..., None]
         stripes = (np.abs((x + 0.3) % 1.1 - 0.55) < 0.27) & (np.abs(z - 8.4) < 0.75) & (x > -4.5) & (x < -0.2)
         colour += 46 * stripes.astype(np.float32)[..., None]
     if scene.ground == "gravel":
         lawn = np.clip(((z - 15.6) + 0.35 * noise(20.0)) * along, 0, 1)[..., None]
-        grass = np.float32([88, 112, 66]) + 1.3 * tone[..., None]
+        grass = np.array([88, 112, 66], np.float32) + 1.3 * tone[..., None]
         colour = colour * (1 - lawn) + grass * lawn
     canvas.image[:] = colour
 
@@ -180,10 +180,12 @@ def _water(canvas: _Canvas) -> None:
     camera = canvas.scene.camera
     horizon, edge = round(camera.horizon * OVERSAMPLING), canvas.pixel(0, 0, 16.6)[1]
     sky = np.linspace(0, 1, horizon, dtype=np.float32)[:, None, None]
-    canvas.image[:horizon] = (1 - sky) * np.float32([150, 172, 196]) + sky * np.float32([198, 206, 210])
+    canvas.image[:horizon] = (1 - sky) * np.array([150, 172, 196], np.float32) + sky * np.array(
+        [198, 206, 210], np.float32
+    )
     depth = np.linspace(0, 1, edge - horizon, dtype=np.float32)[:, None, None]
     ripples = cv2.resize(canvas.rng.normal(0, 1, (edge - horizon, 40)).astype(np.float32), (canvas.w, edge - horizon))
-    canvas.image[horizon:edge] = np.float32([116, 138, 150]) * (1 - 0.28 * depth) + 6 * ripples[..., None]
+    canvas.image[horizon:edge] = np.array([116, 138, 150], np.float32) * (1 - 0.28 * depth) + 6 * ripples[..., None]
     town = cv2.resize(
         canvas.rng.uniform(4, 15, (1, 22)).astype(np.float32), (canvas.w, 1), interpolation=cv2.INTER_NEAREST
     )

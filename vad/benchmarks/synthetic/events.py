@@ -168,7 +168,7 @@ def scuffle(scene: Scene, rng: np.random.Generator, at: int) -> list[Actor]:
         points = [p if (p[0, 0] < 0) == (side < 0) else p[::-1] for p, side in zip(points, (-1, 1), strict=True)]
     fighters = []
     for side, line in zip((-1, 1), points, strict=True):
-        x, z, arrival = _stay(scene, rng, spot + [side * 0.36, 0], line[0], line[-1], n)
+        x, z, arrival = _stay(scene, rng, spot + np.array([side * 0.36, 0]), line[0], line[-1], n)
         t = np.arange(len(x))
         inside = np.clip(np.minimum(t - arrival, arrival + n - t) / 8, 0, 1)
         clock = np.clip(t - arrival, 0, n)

@@ -1,5 +1,6 @@
 """What each video of a size shows: scene, length and events, known before anything is rendered."""
 
+from collections.abc import Iterator
 from dataclasses import dataclass
 from typing import Literal
 
@@ -66,7 +67,7 @@ def plan(size: Size, seed: int) -> list[Plan]:
     return plans
 
 
-def _deal(rng: np.random.Generator):  # type: ignore[no-untyped-def]
+def _deal(rng: np.random.Generator) -> Iterator[str]:
     """Kinds without end; each occurs once before any occurs again."""
     while True:
         yield from rng.permutation(list(KINDS)).tolist()

@@ -11,7 +11,7 @@ from vad.benchmarks.synthetic.actors import wander
 from vad.benchmarks.synthetic.background import Background, paint
 from vad.benchmarks.synthetic.events import KINDS
 from vad.benchmarks.synthetic.scene import HEIGHT, WIDTH, Scene
-from vad.benchmarks.synthetic.script import Script
+from vad.benchmarks.synthetic.script import Script, abnormal_frames
 from vad.benchmarks.synthetic.sprites import Sprite, SpriteTrack
 
 NOISE = 3.0  # deviation of the camera's noise in grey levels, on average
@@ -59,7 +59,7 @@ def render(script: Script, *, seed: int, rng: np.random.Generator) -> Iterator[F
     scene, n = script.scene, script.frames
     empty = background(scene, seed)
     grain = _grain(seed)
-    light = 1 + 0.02 * rng.normal() + 0.05 * wander(rng, n, 170)
+    light = _light(script, rng)
     noise = NOISE * (1 + 0.15 * wander(rng, n, 110)) / 32
     cuts = rng.integers(0, (98, 132), (n, 2)).tolist()
     tracks = [SpriteTrack(scene, actor) for actor in script.actors]
@@ -70,6 +70,15 @@ def render(script: Script, *, seed: int, rng: np.random.Generator) -> Iterator[F
         cut = grain[top : top + HEIGHT, left : left + WIDTH]
         cv2.addWeighted(image, 1.0, cut, noise[t], -128 * noise[t], dst=image)
         yield Frame(image, regions)
+
+
+def _light(script: Script, rng: np.random.Generator) -> np.ndarray:
+    """The light's slow drift, float64 (frames,). Of some draws that which says least about the events is taken."""
+    event = abnormal_frames(script).astype(float)
+    drifts = [0.055 * wander(rng, script.frames, 150) for _ in range(12)]
+    drifts = [drift - drift.mean() for drift in drifts]
+    least = min(drifts, key=lambda drift: abs(float(drift @ (event - event.mean()))))
+    return 1 + 0.004 * rng.normal() + least
 
 
 def _compose(

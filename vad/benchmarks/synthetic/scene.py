@@ -68,7 +68,7 @@ def across(camera: Camera, left: float, right: float) -> tuple[Point, ...]:
 
 
 def through(camera: Camera, side: int, near: float, arch: float, wall: float) -> tuple[Point, ...]:
-    """A lane from beyond an edge (`side` -1 left, 1 right) through the arch of the facade, and out of sight behind it."""
+    """A lane from beyond an edge (`side` -1 left, 1 right) through the arch of the facade and out of sight."""
     begin = side * (camera.half_width(near) + 1.2)
     return ((begin, near), (arch, wall - 1.5), (arch, wall + 1.0), (arch - side * 3.5, wall + 1.6))
 
@@ -101,7 +101,7 @@ def _plaza() -> Scene:
             Prop("bollard", 3.2, 7.55),
         ),
         light=(0.45, 0.30),
-        road=(10.5, 14.5),
+        road=(12.4, 15.2),
     )
 
 
@@ -126,7 +126,7 @@ def _street() -> Scene:
         one_way=False,
         props=(Prop("lamp", 3.0, 7.3), Prop("tree", -5.4, 15.2), Prop("planter", 5.2, 15.3)),
         light=(-0.50, 0.22),
-        road=(9.8, 12.6),
+        road=(11.6, 12.8),
     )
 
 
@@ -151,7 +151,7 @@ def _promenade() -> Scene:
         one_way=True,
         props=(Prop("lamp", -4.6, 16.0), Prop("lamp", 4.4, 16.0), Prop("bench", 0.4, 15.8)),
         light=(0.40, -0.18),
-        road=(10.0, 13.4),
+        road=(12.4, 14.6),
     )
 
 
@@ -182,7 +182,7 @@ def _courtyard() -> Scene:
             Prop("bollard", 0.6, 7.7),
         ),
         light=(-0.38, 0.34),
-        road=(10.0, 14.0),
+        road=(12.2, 14.8),
     )
 
 

@@ -14,7 +14,7 @@ from vad import files
 from vad.benchmarks.benchmark import Benchmark, data_root
 from vad.benchmarks.synthetic.events import KINDS
 from vad.benchmarks.synthetic.plan import SPLITS, Plan, Size, plan
-from vad.errors import ConfigError, DataError
+from vad.errors import ConfigError, DataError, VadError
 from vad.types import Regions, Report, Split, Truth, Video
 from vad.video import VideoReader
 
@@ -24,15 +24,15 @@ VERSION = 1  # of the rendering: videos of another version count as missing
 class Synthetic(Benchmark):
     """People who walk in four places; some run, cycle, drive, walk the wrong way, loiter or fight.
 
-    Videos are 320 x 240 at 25 fps, rendered by `make` below `$VAD_CACHE/generated`. Truth is exact: boxes are the bounds of
-    what can be seen of an abnormal actor; a frame is abnormal if it has such a box.
+    Videos are 320 x 240 at 25 fps, rendered by `make` below `$VAD_CACHE/generated`. Truth is exact: boxes are the
+    bounds of what can be seen of an abnormal actor; a frame is abnormal if it has such a box.
 
     Our choice: people are drawn as articulated figures, since there is nothing to reproduce here. A detector trained on
     photographs does not see them: objects come from background subtraction.
 
     Args:
-        size: `demo` has 8 + 24 + 12 videos (train, weak_train, test) of some 300 frames, `full` six times as many, and longer
-            ones.
+        size: `demo` has 8 + 24 + 12 videos (train, weak_train, test) of some 300 frames, `full` six times as many and
+            longer ones.
         seed: Everything random is a function of it, of the split and of the video's position in it.
         root: The folder of the generated videos; `None` means `$VAD_CACHE/generated/<dataset>`.
     """
@@ -91,7 +91,7 @@ class Synthetic(Benchmark):
         report = progress or (lambda done, of: None)
         done = len(plans) - len(missing)
         report(done, len(plans))
-        workers = min(processes or len(os.sched_getaffinity(0)), len(missing))
+        workers = min(processes or os.cpu_count() or 1, len(missing))
         if workers <= 1:
             for one in missing:
                 writer.write(one, root, VERSION)
@@ -126,7 +126,11 @@ class Synthetic(Benchmark):
 
     def truth(self, video: Video) -> Truth:
         rows = files.read_npy(self._path(video.split, video.id, "npy"))
-        if video.frames is None or len(rows.dtype) != 4 or (len(rows) and int(rows["frame"].max()) >= video.frames):
+        if (
+            video.frames is None
+            or rows.dtype.names != ("frame", "track", "kind", "box")
+            or (len(rows) and int(rows["frame"].max()) >= video.frames)
+        ):
             raise DataError(f"{self.name}: the truth of {video.id} is damaged; delete it and run  {self.command}")
         frames = np.zeros(video.frames, np.uint8)
         frames[rows["frame"]] = 1
@@ -142,32 +146,33 @@ class Synthetic(Benchmark):
         )
         return Truth(frames=frames, regions=regions, kinds=kinds)
 
-    def check(self) -> Report:
+    def check(self, *, decode: bool = False) -> Report:
         counts: dict[str, dict[str, int]] = {}
         problems = []
         for split in self.splits:
             count: Counter[str] = Counter(videos=0, frames=0, abnormal_videos=0, abnormal_frames=0)
             for one in (p for p in plan(self.size, self.seed) if p.split == split):
-                problem = self._problem(one) or self._truth_problem(one, count)
+                problem = self._problem(one) or self._truth_problem(one, count, decode)
                 if problem is not None:
                     problems.append(f"{one.id}: {problem}; run  {self.command}")
             counts[split] = dict(count)
         return Report(self.name, str(self.root), counts, tuple(problems))
 
-    def _truth_problem(self, one: Plan, count: Counter[str]) -> str | None:
+    def _truth_problem(self, one: Plan, count: Counter[str], decode: bool) -> str | None:
         """What is wrong with a rendered video's frames and truth; counts it."""
         video = self._video(one)
         try:
             truth = self.truth(video)
             with self.open(video) as reader:
-                length = len(reader)
-        except DataError as error:
+                length = sum(1 for _ in reader) if decode else len(reader)
+        except VadError as error:
             return str(error)
         if length != one.frames:
             return f"holds {length} frames, not {one.frames}"
         seen = {kind for kind, frames in (truth.kinds or {}).items() if frames.any()}
         if seen != set(one.kinds):
-            return f"its truth shows {', '.join(sorted(seen)) or 'nothing'}, not {', '.join(sorted(set(one.kinds))) or 'nothing'}"
+            found, planned = (", ".join(sorted(kinds)) or "nothing" for kinds in (seen, set(one.kinds)))
+            return f"its truth shows {found}, not {planned}"
         count.update(
             videos=1,
             frames=length,
@@ -182,7 +187,10 @@ class Synthetic(Benchmark):
         described = self._path(one.split, one.id, "json")
         if not described.is_file():
             return "is not rendered"
-        content: Any = files.read_json(described)
+        try:
+            content: Any = files.read_json(described)
+        except VadError as error:
+            return str(error)
         if not isinstance(content, dict) or content.get("version") != VERSION or content.get("frames") != one.frames:
             return "was rendered by another version"
         path = self._path(one.split, one.id, "mp4")

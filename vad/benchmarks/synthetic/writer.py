@@ -3,6 +3,7 @@
 from collections.abc import Iterator
 from fractions import Fraction
 from pathlib import Path
+from typing import IO
 
 import av
 import cv2
@@ -51,7 +52,7 @@ def write(plan: Plan, folder: Path, version: int) -> None:
     )
 
 
-def encode(stream, images: Iterator[np.ndarray]) -> None:  # type: ignore[no-untyped-def]
+def encode(stream: IO[bytes], images: Iterator[np.ndarray]) -> None:
     """Write frames uint8 RGB as H.264 in MP4: closed groups of pictures, no reordering, the same bytes every time."""
     with av.open(stream, "w", format="mp4", options={"fflags": "+bitexact"}) as container:
         video = container.add_stream("libx264", rate=Fraction(int(FPS)))
@@ -65,6 +66,8 @@ def encode(stream, images: Iterator[np.ndarray]) -> None:  # type: ignore[no-unt
             "flags": "+cgop+bitexact",
         }
         for image in images:
-            frame = av.VideoFrame.from_ndarray(cv2.cvtColor(image, cv2.COLOR_RGB2YUV_I420), format="yuv420p")
+            frame = av.VideoFrame.from_ndarray(
+                np.asarray(cv2.cvtColor(image, cv2.COLOR_RGB2YUV_I420), np.uint8), "yuv420p"
+            )
             container.mux(video.encode(frame))
         container.mux(video.encode())
