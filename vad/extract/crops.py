@@ -239,7 +239,7 @@ def _numbered(objects: Objects | BoxesOf) -> Callable[[int], Iterator[tuple[int,
 
         return stored
     rows = itertools.count()
-    return lambda frame: zip(rows, objects(frame), strict=False)
+    return lambda frame: ((next(rows), box) for box in objects(frame))
 
 
 def _pixels(box: np.ndarray, width: int, height: int) -> tuple[slice, slice] | None:

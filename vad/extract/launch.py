@@ -24,6 +24,7 @@ class Done(NamedTuple):
     frames: int
     seconds: float
     broken: str | None = None  # the reason, where it was skipped
+    present: bool = False  # another call of `extract` was faster
 
 
 class Progress(NamedTuple):
@@ -104,10 +105,11 @@ def _carry_out(
             finished.append(done)
             progress(Progress(job.recipe, done, len(finished), len(todo)))
     skipped = tuple((done.video, done.broken) for done in finished if done.broken is not None)
+    overtaken = sum(done.present for done in finished)
     return Summary(
         recipe=job.recipe,
-        computed=len(finished) - len(skipped),
-        present=len(videos) - len(todo),
+        computed=len(finished) - len(skipped) - overtaken,
+        present=len(videos) - len(todo) + overtaken,
         frames=sum(done.frames for done in finished),
         seconds=time.perf_counter() - started,
         skipped=skipped,
@@ -129,13 +131,16 @@ class Job:
     def _compute(self, worker: Worker, video: Video) -> Done:
         started = time.perf_counter()
         identity = identity_of(self.benchmark, video)  # of the state before it was read
+        entry = cache.entry(self.benchmark.dataset, self.recipe, video.id)
+        if entry.exists(identity):  # several calls may fill one cache
+            return Done(video.id, 0, 0.0, present=True)
         try:
             arrays, extra = worker(self.benchmark, video)
         except VideoError as error:
             if self.on_broken == "stop":
                 raise
             return Done(video.id, 0, time.perf_counter() - started, str(error))
-        cache.entry(self.benchmark.dataset, self.recipe, video.id).write(arrays, identity=identity, extra=extra)
+        entry.write(arrays, identity=identity, extra=extra)
         return Done(video.id, int(extra.get("frames", 0)), time.perf_counter() - started)
 
 
