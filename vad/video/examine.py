@@ -30,6 +30,7 @@ class Scan:
 
     container: str
     codec: str
+    pixels: str  # FFmpeg's name of the pixel format
     fps: float | None
     stated: int  # packets by the index that the container holds, which may be none or a part
     has_b_frames: bool
@@ -82,6 +83,7 @@ def scan(path: Path) -> Scan:
             return Scan(
                 container.format.name,
                 codec,
+                stream.codec_context.pix_fmt or "unknown",
                 float(rate) if isinstance(rate, Fraction) and rate > 0 else None,
                 len(stream.index_entries),
                 stream.codec_context.has_b_frames,
@@ -224,8 +226,17 @@ def reachable_starts(found: Scan, number: np.ndarray) -> np.ndarray:
 
 
 def decord_doubts(found: Scan, number: np.ndarray, turns: int) -> list[str]:
-    """Why decord's random access is not to be trusted although the times are true (LibAV 4.1, AVSEEK by keyframe)."""
+    """Why decord's random access or its colours are not to be trusted although the times are true.
+
+    decord 0.6.0 seeks to what the container calls a key frame and counts on from there. Seen here: frames of an earlier
+    group without an error from AVI and ASF (also without B-frames), and other colours from pictures of 10 bits.
+    """
     doubts = []
+    kind = found.container.split(",")[0]
+    if kind not in ("mov", "matroska", "flv") and not found.key.all():
+        doubts.append(f"decord lands on the wrong key frame in {kind}")
+    if found.pixels not in ("yuv420p", "yuvj420p"):
+        doubts.append(f"decord's colours of {found.pixels} may differ")
     if found.codec in ("av1", "vp9"):
         doubts.append(f"decord does not read {found.codec} reliably")
     if found.discarded.any():

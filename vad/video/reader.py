@@ -16,7 +16,7 @@ def open_video(path: str | Path, *, backend: Literal["pyav", "decord"] = "pyav")
     Args:
         path: A file, or a folder whose images are the frames.
         backend: What reads a file. Our choice: PyAV, which is right in every container and was faster than decord on
-            whole frames (`experiments/speed/reader.py`).
+            whole frames in every file measured (`experiments/speed/reader.py`).
 
     Raises:
         VideoError: The file is missing, is no video, is cut off or damaged, or decord is asked for and
