@@ -1,6 +1,7 @@
 """Which videos are there, and what in them is abnormal? Every class is imported here, so that bare names work."""
 
 from vad.benchmarks.benchmark import Benchmark, Grid, data_root
+from vad.benchmarks.footage import Footage
 from vad.benchmarks.shanghaitech import ShanghaiTechWeak
 from vad.benchmarks.synthetic import Synthetic
 from vad.benchmarks.ucf_crime import UCFCrime
@@ -9,6 +10,7 @@ from vad.benchmarks.xd_violence import XDViolence
 
 __all__ = [
     "Benchmark",
+    "Footage",
     "Grid",
     "ShanghaiTechWeak",
     "Synthetic",

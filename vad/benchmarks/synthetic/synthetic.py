@@ -3,7 +3,7 @@
 import multiprocessing
 import os
 from collections import Counter
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from concurrent.futures import ProcessPoolExecutor, as_completed
 from pathlib import Path
 from typing import Any, ClassVar, get_args
@@ -74,19 +74,25 @@ class Synthetic(Benchmark):
         words += [f"--benchmark.seed {self.seed}"] if self.seed else []
         return " ".join(words + ([f"--benchmark.root {self._root}"] if self._root is not None else []))
 
-    def make(self, processes: int | None = None, progress: Callable[[int, int], None] | None = None) -> int:
+    def make(
+        self,
+        processes: int | None = None,
+        progress: Callable[[int, int], None] | None = None,
+        splits: Sequence[Split] = SPLITS,
+    ) -> int:
         """Render the videos that are missing; a stopped run goes on where it was.
 
         Args:
             processes: How many videos are rendered at a time; by default one for each core.
             progress: Called with the number of videos that are there and the number of all, at first and after each.
+            splits: Which splits are rendered.
 
         Returns:
             The number of videos that were rendered.
         """
         from vad.benchmarks.synthetic import writer
 
-        plans, root = plan(self.size, self.seed), self.root
+        plans, root = [p for p in plan(self.size, self.seed) if p.split in splits], self.root
         missing = [p for p in plans if self._problem(p) is not None]
         report = progress or (lambda done, of: None)
         done = len(plans) - len(missing)
