@@ -90,9 +90,13 @@ class Benchmark(ABC):
 
     def parts(self, video: Video) -> list[Part]:
         """What a video consists of, in order: one part that covers everything, unless it was composed."""
+        return [Part(video.id, 0, self.length(video))]
+
+    def length(self, video: Video) -> int:
+        """The real number of frames; raises `DataError` where it is not known."""
         if video.frames is None:
             raise DataError(f"{self.name}: the length of {video.id} is not known")
-        return [Part(video.id, 0, video.frames)]
+        return video.frames
 
     def grid_length(self, video: Video, grid: Grid) -> int:
         """Number of frames of a video on a grid, by which evaluation cuts or extends its truth and its scores.
@@ -107,9 +111,8 @@ class Benchmark(ABC):
             raise ConfigError(f"grid: expected one of {', '.join(get_args(Grid))}, got '{grid}'")
         if grid == "official":
             raise DataError(f"{self.name} has no official grid of its own: take grid frames")
-        if video.frames is None:
-            raise DataError(f"{self.name}: the length of {video.id} is not known, so there is no grid '{grid}'")
-        return {"frames": video.frames, "floor16": video.frames // 16 * 16, "ceil16": -(-video.frames // 16) * 16}[grid]
+        frames = self.length(video)
+        return {"frames": frames, "floor16": frames // 16 * 16, "ceil16": -(-frames // 16) * 16}[grid]
 
     def truth_on_grid(self, video: Video, grid: Grid) -> Truth:
         """`truth` with frames, groups and kinds cut to the grid, or extended to it by their last value.

@@ -20,7 +20,8 @@ def missing_clips(tree: Tree, split: Split, published: int) -> list[str]:
 
 def clip_problems(clip: Clip, lengths: Sequence[int]) -> list[str]:
     """What is wrong with one clip's images: gaps, length, damage, sizes that differ; and with its masks."""
-    problems = [problem for problem in (numbering_problem(clip), mask_problem(clip)) if problem]
+    problem = numbering_problem(clip) or mask_problem(clip)  # a missing frame leaves its mask behind
+    problems = [problem] if problem else []
     frames, missing = len(clip.images), len(missing_numbers(clip.images))
     if clip.number > len(lengths):
         problems.append(f"{clip.id} is not published: there are {len(lengths)} clips, remove {clip.folder}")
@@ -46,7 +47,9 @@ def missing_masks(tree: Tree, masked: Sequence[int]) -> tuple[list[str], list[st
 
 
 def checked_labels(tree: Tree, path: Path | None, clip: Clip) -> tuple[np.ndarray | None, list[str]]:
-    """The labels of a test clip as far as they are known, and what contradicts them."""
+    """The labels of a test clip as far as they are known, and what contradicts them; none of a clip with gaps."""
+    if missing_numbers(clip.images):
+        return None, []
     marked = _marked(clip)
     if path is None:
         return marked, []

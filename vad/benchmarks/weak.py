@@ -4,7 +4,7 @@ import re
 from abc import abstractmethod
 from collections import Counter
 from collections.abc import Collection, Iterable, Mapping
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from functools import cached_property
 from pathlib import Path
 from typing import ClassVar, NamedTuple
@@ -13,7 +13,7 @@ from vad.benchmarks.benchmark import Benchmark, Grid, data_root
 from vad.benchmarks.frame_folders import places_by_name
 from vad.errors import DataError, VadError
 from vad.files import read_json
-from vad.types import Part, Report, Split, Truth, Video
+from vad.types import Report, Split, Truth, Video
 from vad.video import VideoReader
 
 VIDEO_SUFFIXES = (".mp4", ".avi", ".mkv", ".mov", ".webm")
@@ -124,12 +124,6 @@ class WeakBenchmark(Benchmark):
             with self.open(video) as reader:
                 self._lengths[video.id] = len(reader)
         return self._lengths[video.id]
-
-    def parts(self, video: Video) -> list[Part]:
-        return [Part(video.id, 0, self.length(video))]
-
-    def grid_length(self, video: Video, grid: Grid) -> int:
-        return super().grid_length(replace(video, frames=self.length(video)), grid)
 
     def truth_on_grid(self, video: Video, grid: Grid) -> Truth:
         return self.labels(video, self.grid_length(video, grid))

@@ -66,13 +66,16 @@ class XDViolence(WeakBenchmark):
         labels = labels_from_intervals(self.intervals[video.id], frames)
         return Truth(frames=labels, kinds=self._kinds(video.id, labels))
 
+    def length(self, video: Video) -> int:
+        if video.path is None:
+            raise DataError(
+                f"{self.name}: the real length of {video.id} is in no public list, and there is no file of it below "
+                f"{self._where}: only the official grid of the test videos does without it, take grid official"
+            )
+        return super().length(video)
+
     def grid_length(self, video: Video, grid: Grid) -> int:
         if grid != "official":
-            if video.path is None:
-                raise DataError(
-                    f"{self.name}: real lengths are in no public list, so the grid '{grid}' needs the files of the "
-                    f"videos below {self._where}: take grid official"
-                )
             return super().grid_length(video, grid)
         if video.id in self._grid_counts:
             return self._grid_counts[video.id]
