@@ -203,7 +203,7 @@ def decide(config: Mapping[str, Any], folder: RunFolder) -> Decision:
     return Decision("finished" if folder.detector.is_file() else "continue")
 
 
-def test_folder(run: RunFolder, config: Mapping[str, Any], settings: Settings) -> RunFolder:
+def folder_of_test(run: RunFolder, config: Mapping[str, Any], settings: Settings) -> RunFolder:
     """Where a test of `run` (whose own configuration is `config`) with further options writes.
 
     The run itself where nothing that counts was changed; `RUN/test/<benchmark>` for another benchmark, with the other
@@ -241,7 +241,7 @@ def read_config(folder: RunFolder) -> dict[str, Any]:
 
 def write_config(folder: RunFolder, config: Mapping[str, Any]) -> None:
     """Write the parser's dump, without what belongs to the command rather than to the run."""
-    kept = {key: value for key, value in config.items() if key not in _COMMAND - {"name"}}
+    kept = {key: value for key, value in config.items() if key not in _COMMAND - {"name", "log"}}
     files.write_text(folder.config, yaml.safe_dump(kept, sort_keys=False, allow_unicode=True))
 
 

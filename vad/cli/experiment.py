@@ -25,7 +25,7 @@ from omegaconf.errors import OmegaConfBaseException
 from vad.cli import benchmark_option
 from vad.cli.quiet import quiet
 from vad.datamodules.video_data import VideoData
-from vad.errors import ConfigError
+from vad.errors import ConfigError, VadError
 from vad.extract.detectors import Detector
 from vad.extract.motion import Motion
 from vad.runs import RunFolder, Settings, identity, variant
@@ -95,7 +95,7 @@ class _Parser(LightningCLI):
 
     def classes(self) -> tuple[LightningModule, VideoData, dict[str, Any]]:
         """Model, data, and the Trainer's arguments."""
-        made = self.parser.instantiate_classes(self.config)
+        made = self.parser.instantiate(self.config)
         return made["model"], made["data"], dict(made["trainer"])
 
 
@@ -110,15 +110,15 @@ def parse(arguments: Sequence[str]) -> Experiment:
     seed_everything(settings.seed, workers=True, verbose=False)  # before the first weight is drawn
     try:
         model, data, options = parser.classes()
-    except (ArgumentError, OmegaConfBaseException, MisconfigurationException) as error:
-        raise ConfigError(readable(str(error))) from error
+    except (ArgumentError, OmegaConfBaseException, ValueError) as error:
+        raise _own(error) or ConfigError(readable(str(error))) from error
 
     def trainer(**fixed: Any) -> Trainer:
         """The Trainer with the experiment's arguments; the stage's win, callbacks and plugins are joined."""
         joined = {name: [*_listed(options.get(name)), *fixed.pop(name, [])] for name in ("callbacks", "plugins")}
         try:
             return Trainer(**{**options, **fixed, **joined})
-        except MisconfigurationException as error:
+        except (MisconfigurationException, ModuleNotFoundError, ValueError) as error:
             raise ConfigError(f"trainer: {' '.join(str(error).split())}") from error
 
     return Experiment(
@@ -144,6 +144,8 @@ def run_arguments(folder: RunFolder, arguments: Sequence[str]) -> list[str]:
 
 
 def _read(arguments: Sequence[str]) -> _Parser:
+    if not _configs(arguments) and not {"-h", "--help"} & set(arguments):
+        raise ConfigError("--config: give an experiment file, for instance --config experiments/lbr_spr_synthetic.yaml")
     try:
         return _Parser(arrange(arguments))
     except (ArgumentError, OmegaConfBaseException, yaml.YAMLError) as error:
@@ -155,21 +157,31 @@ def _settings(parser: _Parser, arguments: Sequence[str]) -> Settings:
     seed = config["seed_everything"]
     if isinstance(seed, bool) or not isinstance(seed, int):
         raise ConfigError(f"seed_everything: expected a whole number, got {str(seed).lower()}")
-    paths = [value for name, value in options_of(arguments) if name in ("-c", "--config") and value is not None]
-    if not paths:
-        raise ConfigError("--config: give an experiment file, for instance --config experiments/lbr_spr_synthetic.yaml")
+    path = _configs(arguments)[0]
     try:
-        base = _Parser(["--config", paths[0], "--seed_everything", str(seed)]).dump()
+        base = _Parser(["--config", path, "--seed_everything", str(seed)]).dump()
     except (ArgumentError, OmegaConfBaseException):  # the file needs the options that follow it
         base = {}
     return Settings(
         config=config,
-        experiment=Path(paths[0]).stem,
+        experiment=Path(path).stem,
         variant=config["name"] or variant(identity(base), identity(config)),
         seed=seed,
         fresh=config["fresh"],
         out=config["out"],
     )
+
+
+def _configs(arguments: Sequence[str]) -> list[str]:
+    return [value for name, value in options_of(arguments) if name in ("-c", "--config") and value is not None]
+
+
+def _own(error: BaseException) -> VadError | None:
+    """What a constructor of ours said, below what the parser made of it."""
+    cause: BaseException | None = error
+    while cause is not None and not isinstance(cause, VadError):
+        cause = cause.__cause__ or cause.__context__
+    return cause
 
 
 def arrange(arguments: Sequence[str]) -> list[str]:

@@ -21,12 +21,12 @@ def main(arguments: Sequence[str]) -> None:
         raise ConfigError(f"the run folder comes first: vad test RUN {' '.join(arguments)}")
     from vad import stages
     from vad.cli.experiment import parse, run_arguments
-    from vad.runs import RunFolder, read_config, test_folder
+    from vad.runs import RunFolder, read_config, folder_of_test
 
     run = RunFolder(Path(arguments[0]))
     config = read_config(run)
     experiment = parse(run_arguments(run, arguments[1:]))
-    target = test_folder(run, config, experiment.settings)
+    target = folder_of_test(run, config, experiment.settings)
     if target.metrics.is_file() and not experiment.settings.fresh:
         print(f"{target.path}: is tested already; --fresh tests it again")
         return
