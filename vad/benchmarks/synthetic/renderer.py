@@ -22,11 +22,15 @@ REGION = np.dtype([("frame", "<i4"), ("track", "<i4"), ("kind", "<i4"), ("box", 
 """One abnormal box: frame, number of the actor, position of its kind in `KINDS`, xyxy in pixels, end exclusive."""
 
 
+Box = tuple[float, float, float, float]
+Region = tuple[int, int, int, Box]  # one row of `REGION`
+
+
 class Frame(NamedTuple):
     """A rendered frame and the abnormal boxes in it."""
 
     image: np.ndarray  # uint8 RGB (HEIGHT, WIDTH, 3)
-    regions: list[tuple[int, int, int, tuple[float, float, float, float]]]
+    regions: list[Region]
 
 
 class _Placed(NamedTuple):
@@ -81,9 +85,7 @@ def _light(script: Script, rng: np.random.Generator) -> np.ndarray:
     return 1 + 0.004 * rng.normal() + least
 
 
-def _compose(
-    scene: Scene, empty: Background, tracks: list[SpriteTrack], t: int
-) -> tuple[np.ndarray, list[tuple[int, int, int, tuple[float, float, float, float]]]]:
+def _compose(scene: Scene, empty: Background, tracks: list[SpriteTrack], t: int) -> tuple[np.ndarray, list[Region]]:
     image = empty.image.copy()
     present = []
     for number, track in enumerate(tracks):
@@ -161,7 +163,7 @@ def _shade(image: np.ndarray, scene: Scene, sprite: Sprite, z: float) -> None:
     target[:] = (target * rest) >> 8
 
 
-def _visible(cut: _Placed, nearer: list[_Placed]) -> tuple[float, float, float, float] | None:
+def _visible(cut: _Placed, nearer: list[_Placed]) -> Box | None:
     """The bounds of what can be seen of a sprite, or None where it is hidden."""
     mask = cut.picture[..., 3] > 127
     for other in nearer:
