@@ -15,6 +15,7 @@ from vad.types import Split, Truth, Video
 
 LISTS: dict[Split, str] = {"weak_train": "rgb.list", "test": "rgb_test.list"}
 GRID_COUNTS = "frame_counts_test_grid16.json"
+CODES = frozenset({"A", "B1", "B2", "B4", "B5", "B6", "G"})  # there is no B3
 ADVICE = "it is distributed by the authors of the benchmark"
 
 
@@ -116,7 +117,7 @@ def codes(id: str) -> tuple[str, ...]:
     """
     _, found, label = id.rpartition("_label_")
     named = tuple(code for code in label.split("-") if code != "0")
-    if not found or not named:
+    if not found or not named or not CODES.issuperset(named):
         raise DataError(f"XDViolence: '{id}' does not end in _label_ and codes such as B1-0-0 or A")
     return named
 

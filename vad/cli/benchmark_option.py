@@ -43,7 +43,7 @@ def parse_benchmark(parser: ArgumentParser, arguments: Sequence[str]) -> Namespa
     Raises `ConfigError` of one line for whatever is wrong with an option, and `SystemExit` for `--help`.
     """
     try:
-        return parser.instantiate_classes(parser.parse_args(arrange(arguments)))
+        return parser.instantiate(parser.parse_args(arrange(arguments)))
     except ArgumentError as error:
         if "arguments are required: benchmark" in str(error):
             _option("")
