@@ -5,8 +5,8 @@ import pickle
 import numpy as np
 import pytest
 import toy_cubes
-from toy_cubes import NoMotion, ToyBenchmark, cube_data
 from torch.utils.data import DataLoader
+from toy_cubes import NoMotion, ToyBenchmark, cube_data
 
 from vad import cache
 from vad.datamodules import rows

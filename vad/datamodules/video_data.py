@@ -1,12 +1,14 @@
 """The base of all datamodules."""
 
 import hashlib
+import warnings
 from abc import abstractmethod
 from collections.abc import Iterable
 from typing import Any, Literal, TypeVar
 
 import lightning.pytorch as pl
 import numpy as np
+import torch
 from torch.utils.data import DataLoader, Dataset
 
 from vad import cache, files
@@ -18,6 +20,9 @@ from vad.types import Protocol, Record, Split, Video, protocol_splits
 
 Pass = Literal["score", "estimate", "batchnorm"]
 T = TypeVar("T")
+
+# A datamodule without validation gives no loaders for it, which is as it should be.
+warnings.filterwarnings("ignore", message="Total length of `list` across ranks is zero")
 
 
 class VideoData(pl.LightningDataModule):
@@ -143,6 +148,9 @@ class VideoData(pl.LightningDataModule):
         if self.predict_on == "score":
             return self.test_dataloader()
         return self.estimate_dataloader() if self.predict_on == "estimate" else self.batchnorm_dataloader()
+
+    def transfer_batch_to_device(self, batch: Any, device: torch.device, dataloader_idx: int) -> Any:
+        return batch.to(device, non_blocking=True)  # Lightning's own copy waits
 
     # What subclasses build their loaders from.
 

@@ -106,7 +106,11 @@ class AnomalyDetector(pl.LightningModule):
         return 1
 
     def finish(self) -> None:
-        """Put the weights that score in place, once, after the checkpoint that will be tested was loaded."""
+        """Become what scores, after the checkpoint that will be tested was loaded: training does not go on from here.
+
+        Overridden where averaged weights take the place of the last step's, or where the training holds more than the
+        score needs; such tensors leave the state.
+        """
 
     # Estimate and score
 
@@ -149,9 +153,6 @@ class AnomalyDetector(pl.LightningModule):
     def setup(self, stage: str) -> None:
         synchronise_batchnorm(self, self.trainer.strategy.root_device)
 
-    def transfer_batch_to_device(self, batch: Any, device: torch.device, dataloader_idx: int) -> Any:
-        return batch.to(device, non_blocking=True) if hasattr(batch, "to") else batch
-
     def on_predict_epoch_start(self) -> None:
         self._parts = []
         self._scoring = ExitStack()
@@ -192,7 +193,7 @@ class AnomalyDetector(pl.LightningModule):
         return {name: _plain(getattr(self, name)) for name in self.argument_names()}
 
     def detector_state(self) -> dict[str, Tensor]:
-        """The tensors that a detector consists of; overridden where the training needs more than the score."""
+        """The tensors that a detector consists of; overridden where the state holds more until `finish`."""
         return self.state_dict()
 
     def save_detector(self, path: str | Path, **extra: Any) -> None:
@@ -229,14 +230,13 @@ class AnomalyDetector(pl.LightningModule):
             raise RunError(f"{path}: holds a detector of {found.__name__}, not of {cls.__name__}")
         try:
             detector = found(**content["arguments"])
-            detector.load_state_dict(content["weights"], strict=False)
-            missing = set(detector.detector_state()) - set(content["weights"])
+            detector.finish()  # what only the training needs is no part of a detector
+            detector.load_state_dict(content["weights"])
             statistics = {head: [HeadStatistics(**s) for s in groups] for head, groups in content["statistics"].items()}
             floor = float(content["floor"])
         except (TypeError, RuntimeError, AttributeError, ValueError) as error:
-            raise RunError(f"{path}: does not fit {found.__name__} of this version ({error})") from None
-        if missing:
-            raise RunError(f"{path}: lacks the weights {', '.join(sorted(missing)[:3])} of {found.__name__}")
+            reason = " ".join(str(error).split())[:200]
+            raise RunError(f"{path}: does not fit {found.__name__} of this version ({reason})") from None
         detector.statistics, detector.floor = statistics, floor
         detector.detector_extra = content["extra"]
         return detector.eval()

@@ -307,13 +307,13 @@ class LBRSPR(AnomalyDetector):
     def on_train_epoch_end(self) -> None:
         loss, below = summed(torch.stack(self._seen)).mean(0).tolist()
         self._seen = []
-        rate = self.trainer.optimizers[0].param_groups[0]["lr"]
         bands = {f"k_{band}": float(k) for band, k in enumerate(self.k)} if self.bands > 1 else {"k": float(self.k[0])}
-        self.log_dict({"loss": loss, "below_full_weight": below, "learning_rate": rate, **bands})
+        self.log_dict({"loss": loss, "below_full_weight": below, **bands})
 
     def finish(self) -> None:
         if self.averaged is not None:
             self.averaged.copy_to(self.networks)
+            self.averaged = None
 
     def detector_state(self) -> dict[str, Tensor]:
         return {name: tensor for name, tensor in self.state_dict().items() if not name.startswith("averaged.")}

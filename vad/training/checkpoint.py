@@ -97,8 +97,8 @@ class EpochCheckpoint(Checkpoint):
         improved = value < self.best
         if improved:
             self.best = value
-            trainer.save_checkpoint(self.folder / "best.ckpt")
-        trainer.save_checkpoint(self.last)
+            trainer.save_checkpoint(self.folder / "best.ckpt", weights_only=False)
+        trainer.save_checkpoint(self.last, weights_only=False)  # False: the optimiser too
         if trainer.is_global_zero:
             self.rows.write()
 
