@@ -20,6 +20,14 @@ def intersection(a: np.ndarray, b: np.ndarray, *, border: float = 0.0) -> np.nda
     return np.clip(high - low + border, 0, None).prod(2)
 
 
+def iou(a: np.ndarray, b: np.ndarray) -> np.ndarray:
+    """Intersection over union (n, m) of boxes (n, 4) and (m, 4); 0 for empty boxes."""
+    shared = intersection(a, b)
+    size_a, size_b = (np.clip(box[:, 2:] - box[:, :2], 0, None).prod(1) for box in (a, b))
+    union = size_a[:, None] + size_b[None] - shared
+    return np.divide(shared, union, out=np.zeros_like(shared), where=union > 0)
+
+
 def suppress(box: np.ndarray, confidence: np.ndarray, kind: np.ndarray, threshold: float) -> np.ndarray:
     """Non-maximum suppression within each class: indices that stay, the most confident first.
 

@@ -3,22 +3,18 @@
 from abc import ABC, abstractmethod
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Any, ClassVar, Protocol
+from pathlib import Path
+from typing import Any, ClassVar, Literal, Protocol
 
-import cv2
 import numpy as np
 
 from vad.cache import Content
 from vad.errors import ConfigError
-from vad.extract.boxes import clip, suppress
-from vad.extract.weights import find_weights, weights_hash
+from vad.extract.boxes import iou
+from vad.extract.weights import file_hash, find_weights, weights_hash
 
-if TYPE_CHECKING:
-    import torch
-
-    from vad.networks.yolox import YOLOX as Network
-
-PADDING = 114.0  # grey level of YOLOX's letterbox
+# COCO numbers its 80 classes from 1 to 90 with gaps.
+COCO_CATEGORIES = tuple(i for i in range(1, 91) if i not in {12, 26, 29, 30, 45, 66, 68, 69, 71, 83})
 
 
 @dataclass(frozen=True)
@@ -76,7 +72,8 @@ class YOLOX(Detector):
         del content["batch"]
         return content
 
-    def load(self, device: str) -> "LoadedYOLOX":
+    def load(self, device: str) -> LoadedDetector:
+        from vad.extract.yolox_detector import LoadedYOLOX
         from vad.networks.yolox import read_yolox
 
         if self.enlarge <= 0 or min(self.tiles) < 1 or not 0 <= self.overlap < 1:
@@ -84,82 +81,64 @@ class YOLOX(Detector):
         return LoadedYOLOX(self, read_yolox(find_weights(self.weights)).to(device), device)
 
 
-class LoadedYOLOX:
-    """YOLOX on a device."""
+@dataclass(frozen=True, kw_only=True)
+class Transformers(Detector):
+    """RT-DETR or D-FINE through transformers (extra `hf`). They need no suppression: each query is one object.
 
-    def __init__(self, settings: YOLOX, network: "Network", device: str) -> None:
-        self._settings = settings
-        self._network = network
-        self._device = device
-
-    def __call__(self, frames: np.ndarray, *, video: str, indices: Sequence[int]) -> list[Detections]:
-        step = self._settings.batch
-        return [seen for first in range(0, len(frames), step) for seen in self._detect(frames[first : first + step])]
-
-    def _detect(self, frames: np.ndarray) -> list[Detections]:
-        import torch
-
-        height, width = frames.shape[1:3]
-        enlarged = (round(width * self._settings.enlarge), round(height * self._settings.enlarge))
-        images = np.stack([cv2.resize(f, enlarged, interpolation=cv2.INTER_LINEAR) for f in frames])
-        boxes, scores = [], []  # for each tile (B, cells, 4) in pixels of the enlarged frame, and (B, cells, 1 + K)
-        for x1, y1, x2, y2 in tile_boxes(*enlarged, self._settings.tiles, self._settings.overlap):
-            with torch.inference_mode():
-                found = self._tile(torch.from_numpy(images[:, y1:y2, x1:x2]))
-            boxes.append(found[..., :4].numpy() + np.array([x1, y1, x1, y1], np.float32))
-            scores.append(found[..., 4:].numpy())
-        scale = np.array([width / enlarged[0], height / enlarged[1]] * 2, np.float32)
-        box, score = np.concatenate(boxes, 1) * scale, np.concatenate(scores, 1)
-        return [self._frame(box[i], score[i], width, height) for i in range(len(frames))]
-
-    def _tile(self, images: "torch.Tensor") -> "torch.Tensor":
-        """RGB uint8 (B, H, W, 3) -> (B, cells, 5 + K) with decoded boxes, on the CPU."""
-        from torch.nn import functional
-
-        from vad.networks.yolox import decode
-
-        height, width = images.shape[1:3]
-        x = images.to(self._device).permute(0, 3, 1, 2).flip(1).float()  # RGB -> BGR, channels last in memory
-        x = functional.pad(x, (0, -width % 32, 0, -height % 32), value=PADDING)
-        output = self._network(x)
-        output[..., :4] = decode(output, *x.shape[2:])
-        return output.float().cpu()
-
-    def _frame(self, box: np.ndarray, score: np.ndarray, width: int, height: int) -> Detections:
-        confidence = score[:, 0] * score[:, 1:].max(1)
-        likely = np.flatnonzero(confidence >= YOLOX.floor)
-        kept = likely[suppress(box[likely], confidence[likely], score[likely, 1:].argmax(1), self._settings.nms)]
-        centre = (box[:, :2] + box[:, 2:]) / 2
-        return Detections(
-            box=clip(box[kept], width, height),
-            confidence=confidence[kept],
-            probability=score[kept, 1:].astype(np.float16),
-            inside=lambda boxes: probabilities_inside(centre, score[:, 1:], boxes),
-        )
-
-
-def probabilities_inside(centre: np.ndarray, probability: np.ndarray, boxes: np.ndarray) -> np.ndarray:
-    """For each class the highest probability of the cells (n, K) whose `centre` (n, 2) lies in a box: float16 (q, K).
-
-    The cell nearest to the box's middle stands for a box that holds none.
+    Args:
+        model: Folder with `config.json` and `model.safetensors`; nothing is downloaded.
+        size: Side of the square that frames are resized to (bilinear), a multiple of 32.
+        batch: Frames at a time; changes no result but the last digits.
     """
-    result = np.empty((len(boxes), probability.shape[1]), np.float16)
-    for row, (x1, y1, x2, y2) in enumerate(boxes):
-        x, y = centre.T
-        inside = (x >= x1) & (x < x2) & (y >= y1) & (y < y2)
-        if not inside.any():
-            inside[np.hypot(x - (x1 + x2) / 2, y - (y1 + y2) / 2).argmin()] = True
-        result[row] = probability[inside].max(0)
-    return result
+
+    floor = 0.05
+
+    model: str
+    size: int = 640
+    batch: int = 4
+
+    def content(self) -> dict[str, Any]:
+        weights = {name: file_hash(Path(self.model) / name) for name in ("config.json", "model.safetensors")}
+        content = {**super().content(), "model": weights}
+        del content["batch"]
+        return content
+
+    def load(self, device: str) -> LoadedDetector:
+        from vad.extract.query_detector import LoadedTransformers
+
+        return LoadedTransformers(self, device)
 
 
-def tile_boxes(width: int, height: int, tiles: tuple[int, int], overlap: float) -> list[tuple[int, int, int, int]]:
-    """Equal tiles xyxy that cover a frame, neighbours sharing `overlap` of their length; columns by rows."""
+@dataclass(frozen=True, kw_only=True)
+class BoxFile(Detector):
+    """Boxes that another program found.
 
-    def spans(length: int, count: int) -> list[tuple[int, int]]:
-        side = int(np.ceil(length / (1 + (count - 1) * (1 - overlap))))
-        starts = np.linspace(0, length - side, count).round().astype(int)
-        return [(int(start), int(start) + side) for start in starts]
+    Args:
+        path: The file.
+        format: `csv`: a header line with `video`, `frame` (from 0), `x1`, `y1`, `x2`, `y2`, `score`, and `category`
+            where there are classes. `coco`: a JSON list of results (`bbox` as x, y, width, height, `score`,
+            `category_id`) whose `image_id` is `<video>/<frame>`; or such a list under `annotations`, beside `images`
+            that say `id`, `video_id`, `frame_id` and, where those are numbers, `videos` that say `id` and `name`.
+        categories: Category of each column of class probabilities; COCO's numbers by default.
+    """
 
-    columns, rows = spans(width, tiles[0]), spans(height, tiles[1])
-    return [(x1, y1, x2, y2) for y1, y2 in rows for x1, x2 in columns]
+    path: str
+    format: Literal["coco", "csv"] = "coco"
+    categories: tuple[int, ...] = COCO_CATEGORIES
+
+    def content(self) -> dict[str, Any]:
+        return {**super().content(), "path": file_hash(Path(self.path))}
+
+    def load(self, device: str) -> LoadedDetector:
+        from vad.extract.box_file import LoadedBoxFile
+
+        return LoadedBoxFile(self)
+
+
+def probabilities_of_best(boxes: np.ndarray, candidates: np.ndarray, probability: np.ndarray) -> np.ndarray:
+    """For boxes (q, 4) the `probability` (n, K) of the candidate (n, 4) with the highest IoU, zeros without overlap."""
+    if not len(boxes) or not len(candidates):
+        return np.zeros((len(boxes), probability.shape[1]), np.float16)
+    overlap = iou(boxes, candidates)
+    best = probability[overlap.argmax(1)].astype(np.float16)
+    return np.where(overlap.max(1, keepdims=True) > 0, best, np.float16(0))

@@ -186,7 +186,10 @@ def placement() -> tuple[int, int]:
 
     for environment in (TorchElasticEnvironment, SLURMEnvironment):
         if environment.detect():
-            found = environment()
+            try:
+                found = environment()
+            except RuntimeError as error:  # options of sbatch that Lightning refuses
+                raise ConfigError(" ".join(str(error).split())) from None
             return found.global_rank(), found.world_size()
     return 0, 1
 

@@ -31,7 +31,7 @@ PUBLISHED: Mapping[str, Published] = {
 
 def weights_hash(weights: str) -> str:
     """SHA-256 of weights given by name or path; a known name needs no file."""
-    return PUBLISHED[weights].sha256 if weights in PUBLISHED else _hash_file(find_weights(weights))
+    return PUBLISHED[weights].sha256 if weights in PUBLISHED else file_hash(find_weights(weights))
 
 
 def find_weights(weights: str) -> Path:
@@ -49,7 +49,7 @@ def find_weights(weights: str) -> Path:
     cached = cache_root() / "weights" / known.file
     for path in (data_root() / "weights" / known.file, cached):
         if path.is_file():
-            if _hash_file(path) != known.sha256:
+            if file_hash(path) != known.sha256:
                 raise VadError(
                     f"{path}: is not the published {weights} (SHA-256 differs); move it away or give its path"
                 )
@@ -73,8 +73,12 @@ def _download(known: Published, target: Path) -> None:
         raise VadError(f"weights: {known.url} gave another file than expected (SHA-256 differs); {where}")
 
 
-def _hash_file(path: Path) -> str:
-    state = path.stat()
+def file_hash(path: Path) -> str:
+    """SHA-256 of a file; `VadError` where it is missing."""
+    try:
+        state = path.stat()
+    except OSError:
+        raise VadError(f"{path}: there is no such file") from None
     return _hash_state(str(path), state.st_size, state.st_mtime_ns)
 
 

@@ -7,7 +7,6 @@ Modules carry the names of the official checkpoints. Weights come from such a ch
 whose convolutions stand in the order in which this module runs them.
 """
 
-import pickle
 from collections.abc import Mapping
 from pathlib import Path
 from typing import NamedTuple
@@ -304,7 +303,7 @@ def _read_checkpoint(path: Path) -> dict[str, Weights]:
     """Every convolution by name, BatchNorm folded in."""
     try:
         state = torch.load(path, map_location="cpu", weights_only=True)
-    except (RuntimeError, pickle.UnpicklingError, EOFError, OSError) as error:
+    except Exception as error:  # whatever the file's bytes lead torch's unpickler to
         raise VadError(f"{path}: cannot be read as a checkpoint ({' '.join(str(error).split())[:200]})") from None
     state = state.get("model", state) if isinstance(state, dict) else {}
     return {
