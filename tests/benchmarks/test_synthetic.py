@@ -80,6 +80,7 @@ def test_an_abnormal_actor_differs_from_the_empty_scene_inside_its_box(made: Syn
     shares = []
     for _, truth, grey in watched.values():
         empty = np.median(grey[::7], axis=0)
+        assert truth.regions is not None
         for frame, (x1, y1, x2, y2) in zip(truth.regions.frame, truth.regions.box.astype(int), strict=True):
             changed = np.abs(grey[frame] - np.median(grey[frame] - empty) - empty) > 20
             shares.append(changed[y1:y2, x1:x2].mean() - changed.mean())
@@ -104,7 +105,7 @@ def test_truth_is_consistent(watched: Watched) -> None:
 
 
 def test_every_kind_occurs_at_least_twice_and_normal_videos_are_there(watched: Watched) -> None:
-    videos = {kind: sum(truth.kinds[kind].any() for _, truth, _ in watched.values()) for kind in KINDS}
+    videos = {kind: sum(bool((truth.kinds or {})[kind].any()) for _, truth, _ in watched.values()) for kind in KINDS}
     assert min(videos.values()) >= 2
     assert sum(not truth.frames.any() for _, truth, _ in watched.values()) == COUNTS["demo"]["test"][0]
 
@@ -223,7 +224,7 @@ def test_a_failing_encoder_leaves_no_video_behind(tmp_path: Path, monkeypatch: p
 def test_check_counts_videos_frames_and_kinds(made: Synthetic, watched: Watched) -> None:
     counts = made.check().counts["test"]
     assert counts["videos"] == len(watched)
-    assert counts["frames"] == sum(video.frames for video, _, _ in watched.values())
+    assert counts["frames"] == sum(video.frames or 0 for video, _, _ in watched.values())
     assert counts["abnormal_frames"] == sum(int(truth.frames.sum()) for _, truth, _ in watched.values())
     assert min(counts[kind] for kind in KINDS) > 0
 
@@ -302,7 +303,7 @@ def test_front_and_back_differ() -> None:
     for heading in (-np.pi / 2, np.pi / 2):
         rng = np.random.default_rng(3)
         actor = person(
-            look=Look(1.75, (200, 200, 200), (30, 30, 30), (230, 190, 160), (30, 20, 20), (0, 0, 0), (110, 30, 30)),
+            look=Look(1.75, (200, 200, 200), (30, 30, 30), (250, 0, 0), (30, 20, 20), (0, 0, 0), None),
             first=0,
             x=np.zeros(2),
             z=np.full(2, 8.0),
@@ -310,8 +311,8 @@ def test_front_and_back_differ() -> None:
             facing=np.full(2, heading),
         )
         pictures.append(SpriteTrack(SCENES[0], actor).draw(0).picture)
-    front, back = (picture[..., 0].astype(int).sum() for picture in pictures)
-    assert front > 1.1 * back, "face and shirt are light, hair and bag are dark"
+    front, back = (int(((picture[..., 0] > 150) & (picture[..., 1] < 60))[:14].sum()) for picture in pictures)
+    assert front > back + 15, "a face is skin, the back of a head is hair"
 
 
 def test_scenes_have_one_brightness() -> None:
