@@ -9,6 +9,7 @@ written last and names the video's identity and the arrays: an entry without it 
 
 import os
 import shutil
+import time
 from collections.abc import Mapping
 from dataclasses import dataclass, fields
 from pathlib import Path
@@ -18,7 +19,7 @@ from urllib.parse import quote
 import numpy as np
 
 from vad import files
-from vad.errors import CacheError
+from vad.errors import CacheError, VadError
 from vad.files import cache_root as cache_root
 
 
@@ -73,10 +74,18 @@ class Entry:
     folder: Path
 
     def exists(self, identity: Mapping[str, Any] | None = None) -> bool:
-        """Whether the entry is complete and, if `identity` is given, was made from a video in that state."""
+        """Whether the entry is complete and, if `identity` is given, was made from a video in that state.
+
+        A damaged `entry.json` is of no state, so that extraction writes the entry anew.
+        """
         if not (self.folder / "entry.json").is_file():
             return False
-        return identity is None or files.read_json(self.folder / "entry.json")["identity"] == dict(identity)
+        if identity is None:
+            return True
+        try:
+            return self.describe().get("identity") == dict(identity)
+        except VadError:
+            return False
 
     def read(self, name: str, *, mmap: bool = True) -> np.ndarray:
         """One array, memory-mapped by default; raises `CacheError` where it is missing or damaged."""
@@ -111,8 +120,7 @@ class Entry:
         Several processes may write the same entry: the last rename wins, and every reader sees one of them whole.
         """
         self.folder.parent.mkdir(parents=True, exist_ok=True)
-        unique = f"{os.getpid()}.{os.urandom(4).hex()}"
-        temporary = self.folder.parent / f".{self.folder.name[:100]}.{unique}{files.PARTIAL_SUFFIX}"
+        temporary = _beside(self.folder)
         try:
             for name, array in arrays.items():
                 files.write_npy(temporary / f"{name}.npy", array)
@@ -120,15 +128,41 @@ class Entry:
             files.write_json(
                 temporary / "entry.json", {"identity": dict(identity), "arrays": described, "extra": dict(extra or {})}
             )
-            for _ in range(3):  # another process may put its own entry in place between the two steps
-                try:
-                    temporary.rename(self.folder)
-                    return
-                except OSError:
-                    shutil.rmtree(self.folder, ignore_errors=True)
-            raise CacheError(f"{self.folder}: cannot be put in place")
+            self._put_in_place(temporary)
+            files.sync_folder(self.folder.parent)
         finally:
             shutil.rmtree(temporary, ignore_errors=True)
+
+    def _put_in_place(self, temporary: Path) -> None:
+        """Rename; a folder that is there already takes another name first, since it cannot be renamed over."""
+        reason = ""
+        for _ in range(10):  # another process may put its own entry in place between the two steps
+            try:
+                temporary.rename(self.folder)
+                return
+            except OSError as error:
+                reason = str(error.strerror)
+            if self.folder.exists():
+                remove(self.folder)
+        raise CacheError(f"{self.folder}: cannot be put in place ({reason})")
+
+
+def remove(path: Path) -> None:
+    """Delete a folder or file; a folder loses its name first, so that no reader sees half of it."""
+    if not path.is_dir():
+        path.unlink()
+        return
+    away = _beside(path)
+    try:
+        path.rename(away)
+    except FileNotFoundError:  # another process was faster
+        return
+    shutil.rmtree(away)
+
+
+def _beside(path: Path) -> Path:
+    """A name in the same folder that nobody else takes and no reader looks at."""
+    return path.parent / f".{path.name[:100]}.{os.getpid()}.{os.urandom(4).hex()}{files.PARTIAL_SUFFIX}"
 
 
 def recipe_folder(dataset: str, recipe: Recipe) -> Path:
@@ -149,6 +183,68 @@ def declare(dataset: str, recipe: Recipe) -> None:
 
 
 def escape(video_id: str) -> str:
-    """A video id as one path component that can be read back with `urllib.parse.unquote`."""
+    """A video id as one path component; `urllib.parse.unquote` reads it back unless file systems forbid its length."""
     escaped = quote(video_id, safe="#=@+ ")
-    return escaped.replace(".", "%2E", 1) if escaped.startswith(".") else escaped
+    escaped = escaped.replace(".", "%2E", 1) if escaped.startswith(".") else escaped
+    return escaped if len(escaped) <= 200 else f"{escaped[:180]}+{files.hash_json(video_id, 16)}"
+
+
+@dataclass(frozen=True)
+class Stored:
+    """All entries of one recipe in one data set."""
+
+    folder: Path
+    content: Mapping[str, Any]  # of the recipe
+    entries: int
+    size: int  # bytes, partial writes included
+    newest: float  # seconds since 1970, when the last entry was written
+
+    @property
+    def dataset(self) -> str:
+        return self.folder.parent.name
+
+    @property
+    def key(self) -> str:
+        return self.folder.name
+
+    @property
+    def summary(self) -> str:
+        """The recipe in a line: settings that are objects by their class, a source by its key, hashes cut."""
+        words = (f"{name}={_brief(value)}" for name, value in self.content.items() if name not in _NOT_SETTINGS)
+        return " ".join(words)
+
+
+_NOT_SETTINGS = ("kind", "version", "class")
+
+
+def _brief(value: Any) -> str:
+    if isinstance(value, Mapping):
+        if "kind" in value:
+            return f"{value['kind']}-{files.hash_json(value)}"
+        return str(value.get("class", "{...}"))
+    if isinstance(value, list):
+        return ",".join(map(_brief, value))
+    return value[:12] if isinstance(value, str) else str(value).lower() if isinstance(value, bool) else str(value)
+
+
+def stored() -> list[Stored]:
+    """What the cache holds, by data set and key."""
+    return [_stored(path.parent) for path in sorted(cache_root().glob("*/*/recipe.json"))]
+
+
+def _stored(folder: Path) -> Stored:
+    entries = [path.stat().st_mtime for path in folder.glob("*/entry.json") if not path.parent.name.startswith(".")]
+    size = sum(path.stat().st_size for path in folder.rglob("*") if path.is_file())
+    newest = max(entries, default=(folder / "recipe.json").stat().st_mtime)
+    return Stored(folder, files.read_json(folder / "recipe.json"), len(entries), size, newest)
+
+
+def partial_writes(*, older: float = 3600.0) -> list[Path]:
+    """What killed processes left: partial files and folders that nobody has touched for `older` seconds."""
+    limit = time.time() - older
+    found = [path for path in cache_root().rglob(f".*{files.PARTIAL_SUFFIX}") if _touched(path) <= limit]
+    return [path for path in found if not any(parent in found for parent in path.parents)]
+
+
+def _touched(path: Path) -> float:
+    return max(p.stat().st_mtime for p in (path, *path.rglob("*")))
