@@ -81,7 +81,7 @@ def test_tables_hold_the_figures_of_the_runs(tmp_path: Path) -> None:
     assert cells["micro_auroc_smoothed [95 %]"] == "90.0 [80.0, 95.0]"
     assert cells["rbdc_derived"] == "63.4"
     assert (cells["parameters"], cells["fit"], cells["frames/s"], cells["deviation"]) == ("2.53 M", "1.5 h", "123", "–")
-    assert "| a | 90.0 [80.0, 95.0] |" in markdown([table])
+    assert "| a | 90.0 [80.0, 95.0] |" in markdown([table], {table.setting: ["a is best"]})
     lines = list(csv.DictReader(io.StringIO(comma_separated(found))))
     assert {line["metric"]: line["value"] for line in lines} == {"micro_auroc_smoothed": "0.9", "rbdc_derived": "0.634"}
 

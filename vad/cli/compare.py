@@ -22,7 +22,8 @@ def main(arguments: Sequence[str]) -> None:
     from rich.console import Console
 
     from vad.comparison.collect import find_runs, rows
-    from vad.comparison.curves import video_curves
+    from vad.comparison.curves import benchmark_of, video_curves
+    from vad.comparison.difference import differences, sentence
     from vad.comparison.page import page
     from vad.comparison.table import comma_separated, markdown, tables
 
@@ -31,18 +32,22 @@ def main(arguments: Sequence[str]) -> None:
     console = Console()
     for table in laid_out:
         console.print(_terminal(table))
-    curves, notes = {}, []
+    curves, sentences, notes = {}, {}, []
     for setting, members in found.items():
-        curves[setting], left_out = video_curves(members)
-        notes += left_out
-    for note in notes:
-        console.print(f"no curve of {note}", markup=False, highlight=False)
+        try:
+            benchmark = benchmark_of(members[0].runs[0])
+            curves[setting] = video_curves(members, benchmark)
+            sentences[setting] = [sentence(difference) for difference in differences(members, benchmark)]
+        except VadError as error:
+            notes.append(f"{' / '.join(setting)}: no curves and no paired differences, since {error}")
+    for line in [line for lines in sentences.values() for line in lines] + notes:
+        console.print(line, markup=False, highlight=False)
     out = Path(options.out)
     if out.exists() and not out.is_dir():
         raise VadError(f"{out}: is a file, --out wants a folder")
-    files.write_text(out / "comparison.md", markdown(laid_out))
+    files.write_text(out / "comparison.md", markdown(laid_out, sentences))
     files.write_text(out / "comparison.csv", comma_separated(found))
-    files.write_text(out / "comparison.html", page(found, laid_out, curves, notes))
+    files.write_text(out / "comparison.html", page(found, laid_out, curves, sentences, notes))
     console.print(f"page: {out / 'comparison.html'}", markup=False, highlight=False, soft_wrap=True)
 
 

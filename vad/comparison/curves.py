@@ -11,7 +11,7 @@ from vad import benchmarks
 from vad.aggregation import frame_scores, smooth
 from vad.benchmarks import Benchmark
 from vad.comparison.collect import Row, Run
-from vad.errors import RunError, VadError
+from vad.errors import RunError
 from vad.scores import Scores
 from vad.types import Video
 
@@ -49,21 +49,29 @@ def _construct(name: str, arguments: Mapping[str, Any]) -> Benchmark:
     return found(**arguments)
 
 
-def test_curves(run: Run) -> dict[str, np.ndarray]:
+def test_ranks(run: Run, benchmark: Benchmark) -> dict[str, np.ndarray]:
     """Smoothed frame scores of the test videos, as ranks in [0, 1] among all of them.
 
     A rank is the share of test frames that score lower: a monotone map of the score, so curves of methods whose scores
     have other scales can be drawn in one picture.
     """
     scores = Scores.load(run.folder.scores)
-    by_video = frame_scores(scores.record, scores.score, floor=float(scores.header["floor"] or scores.score.min()))
-    named = {
-        video.id: smooth(values)
-        for video, values in zip(scores.record.videos, by_video, strict=True)
-        if video.split == "test"
+    by_video = dict(
+        zip(scores.record.videos, frame_scores(scores.record, scores.score, floor=_floor(scores)), strict=True)
+    )
+    cuts = {video.id: video.cuts for video in benchmark.videos("test")}
+    test = [video for video in by_video if video.split == "test"]
+    smoothed = smooth([by_video[video] for video in test], cuts=[cuts.get(video.id, ()) for video in test])
+    pooled = np.sort(np.concatenate(smoothed))
+    return {
+        video.id: np.searchsorted(pooled, values, side="left") / len(pooled)
+        for video, values in zip(test, smoothed, strict=True)
     }
-    pooled = np.sort(np.concatenate(list(named.values())))
-    return {name: np.searchsorted(pooled, values, side="left") / len(pooled) for name, values in named.items()}
+
+
+def _floor(scores: Scores) -> float | None:
+    floor = scores.header.get("floor")
+    return None if floor is None else float(floor)
 
 
 def thin(values: np.ndarray, points: int = POINTS) -> list[int]:
@@ -80,25 +88,14 @@ def intervals(labels: np.ndarray) -> list[tuple[int, int]]:
     return [(int(start), int(stop)) for start, stop in zip(edges[::2], edges[1::2], strict=True)]
 
 
-def video_curves(rows: Sequence[Row]) -> tuple[list[VideoCurves], list[str]]:
-    """The curves of the first seed of each row over every test video, and one sentence for each row left out."""
-    ranks: dict[str, dict[str, np.ndarray]] = {}
-    left_out: list[str] = []
-    benchmark: Benchmark | None = None
-    for row in rows:
-        try:
-            benchmark = benchmark or benchmark_of(row.runs[0])
-            ranks[row.name] = test_curves(row.runs[0])
-        except (VadError, OSError) as error:
-            left_out.append(f"{row.name}: {error}")
-    if benchmark is None or not ranks:
-        return [], left_out
-    try:
-        videos = benchmark.videos("test")
-        found = [_curves(benchmark, video, ranks) for video in videos if any(video.id in r for r in ranks.values())]
-    except (VadError, OSError) as error:
-        return [], [*left_out, f"no curves: {error}"]
-    return found, left_out
+def video_curves(rows: Sequence[Row], benchmark: Benchmark) -> list[VideoCurves]:
+    """The curves of the first seed of each row over every test video; a row without scores has none.
+
+    Raises `VadError` where a scores file is damaged or the benchmark's truth is not to be had.
+    """
+    ranks = {row.name: test_ranks(row.runs[0], benchmark) for row in rows if row.runs[0].folder.scores.is_file()}
+    videos = [video for video in benchmark.videos("test") if any(video.id in found for found in ranks.values())]
+    return [_curves(benchmark, video, ranks) for video in videos]
 
 
 def _curves(benchmark: Benchmark, video: Video, ranks: Mapping[str, Mapping[str, np.ndarray]]) -> VideoCurves:

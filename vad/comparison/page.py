@@ -27,6 +27,7 @@ def page(
     rows: Mapping[Setting, Sequence[Row]],
     tables: Sequence[Table],
     curves: Mapping[Setting, Sequence[VideoCurves]],
+    sentences: Mapping[Setting, Sequence[str]],
     notes: Sequence[str],
 ) -> str:
     """The page as text. Nothing in it is loaded from elsewhere."""
@@ -37,8 +38,8 @@ def page(
         blocks.append(_counts(members[0]))
         blocks.append(_html_table(table))
         blocks.append(_intervals(members))
+        blocks.append(_list([*sentences.get(table.setting, ()), *_chains(members)]))
         blocks.append(_kinds(members))
-        blocks.append(_chains(members))
         if curves.get(table.setting):
             name = " / ".join(table.setting)
             data[name] = {
@@ -129,22 +130,21 @@ def _kinds(rows: Sequence[Row]) -> str:
     return title + _html_table(Table(rows[0].setting, headings, lines))
 
 
-def _chains(rows: Sequence[Row]) -> str:
-    """What the constant score gets through each chain, and what the published chains leak."""
-    items = []
+def _chains(rows: Sequence[Row]) -> list[str]:
+    """What a constant score gets through each chain, and what the published chains leak."""
+    sentences = []
     for row in rows:
         metrics = row.runs[0].metrics
-        constant = metrics.constant.get(metrics.headline)
+        words = [f"{row.name}: a constant score gets"]
+        for name in (metrics.headline, "micro_auroc_paper"):
+            if name in metrics.constant:
+                words.append(f"{percent(Estimate(metrics.constant[name], None, None))} {name},")
         leaks = metrics.chain.get("leaks") or []
-        words = (
-            []
-            if constant is None
-            else [f"a constant score gets {percent(Estimate(constant, None, None))} {metrics.headline}"]
-        )
-        if "micro_auroc_paper" in metrics.constant:
-            words.append(f"{100 * metrics.constant['micro_auroc_paper']:.1f} through the published chain")
         if leaks:
-            words.append("which leaks: " + "; ".join(map(str, leaks)))
-        if words:
-            items.append(f"<li>{html.escape(row.name)}: {html.escape(', '.join(words))}</li>")
-    return f"<ul>{''.join(items)}</ul>" if items else ""
+            words.append(f"and the published chain leaks ({'; '.join(map(str, leaks))})")
+        sentences.append(" ".join(words).rstrip(","))
+    return sentences
+
+
+def _list(sentences: Sequence[str]) -> str:
+    return "<ul>" + "".join(f"<li>{html.escape(line)}</li>" for line in sentences) + "</ul>" if sentences else ""

@@ -99,14 +99,15 @@ def _table(setting: Setting, rows: Sequence[Row]) -> Table:
     return Table(setting, headings, tuple(lines))
 
 
-def markdown(found: Sequence[Table]) -> str:
-    """All tables as Markdown, figures in percent."""
+def markdown(found: Sequence[Table], sentences: Mapping[Setting, Sequence[str]]) -> str:
+    """All tables as Markdown, figures in percent, each with its sentences below."""
     blocks = []
     for table in found:
         head = "| " + " | ".join(table.headings) + " |"
         rule = "|" + "---|" * len(table.headings)
         body = ["| " + " | ".join(cell.replace("|", "\\|") for cell in line.cells) + " |" for line in table.lines]
         blocks.append("\n".join([f"### {table.title}", "", head, rule, *body]))
+        blocks += [f"- {sentence}" for sentence in sentences.get(table.setting, ())]
     return "\n\n".join(blocks) + "\n"
 
 
