@@ -2,8 +2,10 @@
 
     python experiments/speed/metrics.py
 
-The loop is written as plainly as the definition, with its regions looked up by frame. It is run on 10^5 detections, the
-closed form on 10^5 and 10^6. Every ratio is the median of interleaved repeats; a difference is a failure.
+The plain loop takes one detection after another, overlaps it with the regions of its frame by NumPy, and recomputes the
+share of tracks found, as published code does. A second loop on Python lists, the fastest that could be written, is printed
+beside it. Loops are run on 10^5 detections, the closed form on 10^5 and 10^6. Every ratio is that of the medians of
+interleaved repeats; a difference is a failure.
 """
 
 import argparse
@@ -36,7 +38,7 @@ def case(detections: int, seed: int = 0) -> tuple[dict[str, np.ndarray], int]:
     return {
         "frame": at,
         "box": np.concatenate([box, box + 60], axis=1),
-        "score": np.round(generator.normal(size=detections), 4),  # with ties
+        "score": generator.normal(size=detections),  # distinct, so that the order of ties does not count
         "region_frame": region_frame,
         "region_box": region_box,
         "region_track": np.arange(TRACKS).repeat(LENGTH),
@@ -51,13 +53,31 @@ def closed_form(given: dict[str, np.ndarray], frames: int) -> tuple[float, float
         region_frame=given["region_frame"],
         region_box=given["region_box"],
         region_track=given["region_track"],
-        ties="order",
     )
     return region_track.criteria(found, frames)
 
 
 def plain_loop(given: dict[str, np.ndarray], frames: int) -> tuple[float, float]:
     """One detection after another, each its own threshold, areas by trapezoids."""
+    box, region_box, track = given["box"], given["region_box"], given["region_track"]
+    in_frame = {n: np.flatnonzero(given["region_frame"] == n) for n in np.unique(given["region_frame"])}
+    found, false_positives = np.zeros(len(track), dtype=bool), 0
+    curve = [(0, 0.0, 0.0)]
+    for index in np.argsort(-given["score"], kind="stable"):
+        here = in_frame.get(given["frame"][index], np.zeros(0, dtype=np.int64))
+        side = np.minimum(box[index, 2:], region_box[here, 2:]) - np.maximum(box[index, :2], region_box[here, :2])
+        inter = np.maximum(side, 0).prod(axis=1)
+        areas = (region_box[here, 2:] - region_box[here, :2]).prod(axis=1)
+        overlap = inter / ((box[index, 2:] - box[index, :2]).prod() + areas - inter) >= 0.1
+        found[here[overlap]] = True
+        false_positives += not overlap.any()
+        share = np.mean(np.bincount(track[found], minlength=TRACKS) / LENGTH >= 0.1)
+        curve.append((false_positives, float(found.mean()), float(share)))
+    return areas_under(curve, frames)
+
+
+def list_loop(given: dict[str, np.ndarray], frames: int) -> tuple[float, float]:
+    """The same on Python lists, with counts of hits kept up to date."""
     box, score, regions = given["box"].tolist(), given["score"].tolist(), given["region_box"].tolist()
     in_frame, track = defaultdict(list), given["region_track"].tolist()
     for region, number in enumerate(given["region_frame"].tolist()):
@@ -79,7 +99,12 @@ def plain_loop(given: dict[str, np.ndarray], frames: int) -> tuple[float, float]
         false_positives += not hit
         share = sum(count / LENGTH >= 0.1 for count in hits) / TRACKS
         curve.append((false_positives, sum(hits) / len(regions), share))
-    curve.append((max(frames, false_positives), *curve[-1][1:]))
+    return areas_under(curve, frames)
+
+
+def areas_under(curve: list[tuple[int, float, float]], frames: int) -> tuple[float, float]:
+    """Areas by trapezoids up to one false positive per frame, the last value extended to there."""
+    curve = [*curve, (max(frames, curve[-1][0]), *curve[-1][1:])]
     areas = [0.0, 0.0]
     for (f0, *y0), (f1, *y1) in zip(curve, curve[1:], strict=False):  # noqa: RUF007
         if f0 < frames and f1 > f0:
@@ -103,13 +128,15 @@ def regions_and_tracks(repeats: int) -> bool:
     expected, got = plain_loop(given, frames), closed_form(given, frames)
     difference = max(abs(a - b) for a, b in zip(expected, got, strict=True))
     large, _ = case(1_000_000)
-    ours, theirs, million = [], [], []
+    ours, theirs, lists, million = [], [], [], []
     for _ in range(repeats):
         ours.append(seconds(lambda: closed_form(given, frames)))
         theirs.append(seconds(lambda: plain_loop(given, frames)))
+        lists.append(seconds(lambda: list_loop(given, frames)))
         million.append(seconds(lambda: closed_form(large, frames)))
     ratio = statistics.median(theirs) / statistics.median(ours)
     print(f"P13 10^5 detections: closed form {spread(ours)}, plain loop {spread(theirs)}, ratio {ratio:.0f}")
+    print(f"P13 loop on lists {spread(lists)}, ratio {statistics.median(lists) / statistics.median(ours):.0f}")
     print(
         f"P13 10^6 detections: closed form {spread(million)}; loop, if linear: {10 * statistics.median(theirs):.0f} s"
     )

@@ -38,6 +38,7 @@ class Found:
     detection.
     """
 
+    before: np.ndarray  # int64 (d + 1,), false positives with a rank below 0, 1, ... d
     false_positive: np.ndarray  # int64 (f,), ranks of false positives, ascending
     false_positive_unit: np.ndarray  # int64 (f,), the unit (video) of each
     region_start: np.ndarray  # int64 (g,), -1 where the region is never found
@@ -81,33 +82,22 @@ def find(
     if np.isnan(score).any():
         raise ScoresError("metrics: a detection's score is NaN")
     detections, regions = len(score), len(region_frame)
-    order = np.argsort(-score, kind="stable")
-    by_frame = np.argsort(region_frame, kind="stable")
-    frame, box = np.asarray(frame)[order], np.asarray(box, dtype=np.float64)[order]
-    region_boxes = np.asarray(region_box, dtype=np.float64)[by_frame]
-    first = np.searchsorted(region_frame[by_frame], frame, side="left")
-    last = np.searchsorted(region_frame[by_frame], frame, side="right")
-
-    never = detections
-    found_at = np.full(regions, never, dtype=np.int64)  # regions by frame
-    hit = np.zeros(detections, dtype=bool)
-    for at in range(0, detections, SLICE):
-        size = last[at : at + SLICE] - first[at : at + SLICE]
-        rank = np.repeat(np.arange(at, at + len(size)), size)
-        region = first[rank] + np.arange(len(rank)) - np.repeat(np.cumsum(size) - size, size)
-        kept = iou(box[rank], region_boxes[region]) >= beta
-        rank, region = rank[kept], region[kept]
-        hit[rank] = True
-        np.minimum.at(found_at, region, rank)
-    region_rank = np.empty(regions, dtype=np.int64)
-    region_rank[by_frame] = found_at
+    # Only the order of equal scores needs a stable sort, and only where it counts.
+    order = np.argsort(-score, kind="stable" if ties == "order" else None)
+    rank = np.empty(detections, dtype=np.int64)
+    rank[order] = np.arange(detections)
+    hit, region_rank = _first_hits(
+        np.asarray(frame), np.asarray(box), rank, np.asarray(region_frame), np.asarray(region_box), beta
+    )
 
     track_rank, track_of = _track_ranks(np.asarray(region_track), region_rank, alpha)
     start, stop = _moments(score[order], ties)
     units = np.zeros(detections, dtype=np.int64) if unit is None else np.asarray(unit)[order]
     region_units = np.zeros(regions, dtype=np.int64) if region_unit is None else np.asarray(region_unit)
-    false_positive = np.flatnonzero(~hit)
+    wrong = ~hit[order]
+    false_positive = np.flatnonzero(wrong)
     return Found(
+        np.append(0, np.cumsum(wrong)),
         false_positive,
         units[false_positive],
         start[region_rank],
@@ -119,12 +109,51 @@ def find(
     )
 
 
-def iou(one: np.ndarray, other: np.ndarray) -> np.ndarray:
-    """Intersection over union of boxes (n, 4) and (n, 4), row by row; 0 where both are empty."""
-    side = np.minimum(one[:, 2:], other[:, 2:]) - np.maximum(one[:, :2], other[:, :2])
-    intersection = np.prod(np.maximum(side, 0), axis=1)
-    union = np.prod(one[:, 2:] - one[:, :2], axis=1) + np.prod(other[:, 2:] - other[:, :2], axis=1) - intersection
-    return np.divide(intersection, union, out=np.zeros(len(one)), where=union > 0)
+def _first_hits(
+    frame: np.ndarray,
+    box: np.ndarray,
+    rank: np.ndarray,
+    region_frame: np.ndarray,
+    region_box: np.ndarray,
+    beta: float,
+) -> tuple[np.ndarray, np.ndarray]:
+    """Whether each detection overlaps a region, and the least rank of those that overlap each region (d for never)."""
+    by_frame = np.argsort(region_frame, kind="stable")
+    frames = int(max(frame.max(initial=-1), region_frame.max(initial=-1))) + 1
+    count = np.bincount(region_frame, minlength=frames)
+    first = np.cumsum(count) - count
+    region_corners = _corners(region_box[by_frame])
+    found_at = np.full(len(region_frame), len(frame), dtype=np.int64)  # regions by frame
+    hit = np.zeros(len(frame), dtype=bool)
+    candidates = np.flatnonzero(count[frame])
+    for at in range(0, len(candidates), SLICE):
+        candidate = candidates[at : at + SLICE]
+        size = count[frame[candidate]]
+        detection = np.repeat(candidate, size)
+        within = np.arange(len(detection)) - np.repeat(np.cumsum(size) - size, size)
+        region = first[frame[detection]] + within
+        kept = _iou(_corners(box[detection]), [side[region] for side in region_corners]) >= beta
+        detection, region = detection[kept], region[kept]
+        hit[detection] = True
+        np.minimum.at(found_at, region, rank[detection])
+    region_rank = np.empty_like(found_at)
+    region_rank[by_frame] = found_at
+    return hit, region_rank
+
+
+def _corners(box: np.ndarray) -> list[np.ndarray]:
+    """x1, y1, x2, y2 as float64 (n,) each."""
+    return list(np.ascontiguousarray(np.asarray(box, dtype=np.float64).reshape(-1, 4).T))
+
+
+def _iou(one: list[np.ndarray], other: list[np.ndarray]) -> np.ndarray:
+    """Intersection over union of boxes, pair by pair; 0 where both are empty."""
+    width = np.minimum(one[2], other[2]) - np.maximum(one[0], other[0])
+    height = np.minimum(one[3], other[3]) - np.maximum(one[1], other[1])
+    intersection = np.maximum(width, 0) * np.maximum(height, 0)
+    areas = [(x2 - x1) * (y2 - y1) for x1, y1, x2, y2 in (one, other)]
+    union = areas[0] + areas[1] - intersection
+    return np.divide(intersection, union, out=np.zeros(len(union)), where=union > 0)
 
 
 def _track_ranks(track: np.ndarray, region_rank: np.ndarray, alpha: float) -> tuple[np.ndarray, np.ndarray]:
@@ -157,8 +186,8 @@ def criteria(found: Found, frames: int) -> Criteria:
     def area(start: np.ndarray, stop: np.ndarray) -> float:
         if len(start) == 0 or frames == 0:
             return float("nan")
-        before, after = (np.searchsorted(found.false_positive, rank, side="left") for rank in (start, stop))
-        return float(np.where(start < 0, 0.0, _credit(before, after, frames)).mean())
+        credit = _credit(found.before[start], found.before[stop], frames)
+        return float(np.where(start < 0, 0.0, credit).mean())
 
     return Criteria(area(found.region_start, found.region_stop), area(found.track_start, found.track_stop))
 
