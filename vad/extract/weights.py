@@ -1,6 +1,7 @@
 """Where are a network's weights? By path, or by a name whose file is known by its hash."""
 
-import urllib.error
+import hashlib
+import http.client
 import urllib.request
 from collections.abc import Mapping
 from functools import cache
@@ -14,24 +15,30 @@ from vad.errors import VadError
 
 
 class Published(NamedTuple):
-    """A file of weights that everybody can have."""
+    """Weights that everybody can have, in files that differ in other things alone."""
 
     file: str
-    sha256: str
-    url: str | None  # None: published without an address that keeps its content
+    sha256: tuple[str, ...]  # of every such file; the first stands for the weights in recipes
+    url: str  # gives one of them
 
 
 PUBLISHED: Mapping[str, Published] = {
-    # COCO, 80 classes, opset 11, batch and size free
+    # COCO, 80 classes; the same weights exported with free batch and size, and with 1 x 416 x 416
     "yolox_nano": Published(
-        "yolox_nano.onnx", "0ee790864a90c4eae9612e366c7b325b2e28a113b34165956264ce3cff49bad3", None
+        "yolox_nano.onnx",
+        (
+            "0ee790864a90c4eae9612e366c7b325b2e28a113b34165956264ce3cff49bad3",
+            "695e750a5d5754bb5a8d5325643b59282191a7e7a564e435a415fd3c578eab14",
+        ),
+        "https://raw.githubusercontent.com/Kazuhito00/YOLOX-ONNX-TFLite-Sample/"
+        "3d4f1119d0694200671c08069ecb847aa0d8495a/model/yolox_nano.onnx",
     ),
 }
 
 
 def weights_hash(weights: str) -> str:
     """SHA-256 of weights given by name or path; a known name needs no file."""
-    return PUBLISHED[weights].sha256 if weights in PUBLISHED else file_hash(find_weights(weights))
+    return PUBLISHED[weights].sha256[0] if weights in PUBLISHED else file_hash(find_weights(weights))
 
 
 def find_weights(weights: str) -> Path:
@@ -49,7 +56,7 @@ def find_weights(weights: str) -> Path:
     cached = cache_root() / "weights" / known.file
     for path in (data_root() / "weights" / known.file, cached):
         if path.is_file():
-            if file_hash(path) != known.sha256:
+            if file_hash(path) not in known.sha256:
                 raise VadError(
                     f"{path}: is not the published {weights} (SHA-256 differs); move it away or give its path"
                 )
@@ -59,18 +66,16 @@ def find_weights(weights: str) -> Path:
 
 
 def _download(known: Published, target: Path) -> None:
-    where = f"put {known.file} (SHA-256 {known.sha256}) into {data_root() / 'weights'} or {target.parent}"
-    if known.url is None:
-        raise VadError(f"weights: {known.file} is nowhere here: {where}")
+    where = f"put {known.file} (SHA-256 {known.sha256[0]}) into {data_root() / 'weights'} or {target.parent}"
     try:
-        with urllib.request.urlopen(known.url, timeout=30) as answer, files.atomic_write(target) as stream:
+        with urllib.request.urlopen(known.url, timeout=30) as answer:
             content = answer.read()
-            stream.write(content)
-    except (urllib.error.URLError, TimeoutError, ConnectionError) as error:
+    except (OSError, http.client.HTTPException) as error:  # urllib's own errors are OSErrors
         raise VadError(f"weights: {known.url} cannot be downloaded ({error}); {where}") from None
-    if files.sha256(target) != known.sha256:
-        target.unlink()
+    if hashlib.sha256(content).hexdigest() not in known.sha256:
         raise VadError(f"weights: {known.url} gave another file than expected (SHA-256 differs); {where}")
+    with files.atomic_write(target) as stream:
+        stream.write(content)
 
 
 def file_hash(path: Path) -> str:
