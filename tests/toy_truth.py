@@ -87,3 +87,11 @@ def boxed(derived: bool = False) -> tuple[ToyTruth, Scores]:
     )
     score = np.array([0.8, 0.7, 0.5, 0.9, 0.6])
     return ToyTruth([a, b]), Scores(record, score, header=header(floor=-1.0))
+
+
+class ToyOfSix(ToyTruth):
+    """What `toy()` gives, as a class that the command line can name."""
+
+    def __init__(self, root: str | None = None) -> None:
+        built = toy()
+        super().__init__([(video, built.truth(video)) for video in built.videos("test")], built.videos("train"))

@@ -141,8 +141,9 @@ def random_cases(count, seed):
         )
 
 
-def test_equal_to_slow_twins_on_random_cases_with_ties_and_single_classes():
-    for label, score in random_cases(2000, 0):
+@pytest.mark.parametrize(("count", "seed"), [(2000, 0), pytest.param(100_000, 1, marks=pytest.mark.slow)])
+def test_equal_to_slow_twins_on_random_cases_with_ties_and_single_classes(count, seed):
+    for label, score in random_cases(count, seed):
         assert frame.auroc(label, score) == pytest.approx(slow_auroc(label, score), abs=1e-12, nan_ok=True)
         assert frame.auroc_of_counts(*frame.counts(label, score)) == pytest.approx(
             slow_auroc(label, score), abs=1e-12, nan_ok=True

@@ -169,15 +169,25 @@ def random_case(generator):
     }, int(generator.integers(1, 8))
 
 
-@pytest.mark.parametrize("ties", ["group", "order"])
-def test_equal_to_a_plain_loop_on_random_cases_with_ties(ties):
-    generator = np.random.default_rng(1)
-    for _ in range(1500):
+def check_against_the_plain_loop(count, seed, ties):
+    generator = np.random.default_rng(seed)
+    for _ in range(count):
         case, frames = random_case(generator)
         got = region_track.criteria(region_track.find(**case, ties=ties), frames)
         case["track"] = case.pop("region_track")
         expected = plain_loop(**{k: v.tolist() for k, v in case.items()}, frames=frames, ties=ties)
         assert got == pytest.approx(expected, abs=1e-12)
+
+
+@pytest.mark.parametrize("ties", ["group", "order"])
+def test_equal_to_a_plain_loop_on_random_cases_with_ties(ties):
+    check_against_the_plain_loop(1500, 1, ties)
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("ties", ["group", "order"])
+def test_equal_to_a_plain_loop_on_very_many_random_cases(ties):
+    check_against_the_plain_loop(50_000, 10, ties)
 
 
 def test_pairs_are_found_across_slices(monkeypatch):
@@ -188,9 +198,8 @@ def test_pairs_are_found_across_slices(monkeypatch):
     assert whole == [region_track.criteria(region_track.find(**case), frames) for case, frames in cases]
 
 
-@pytest.mark.parametrize("ties", ["group", "order"])
-def test_a_draw_equals_the_criteria_of_the_repeated_videos(ties):
-    """Video v drawn w times is w copies of it. Scores are distinct, or copies would be ties of a new kind."""
+def test_a_draw_equals_the_criteria_of_the_repeated_videos():
+    """Video v drawn w times is w copies of it."""
     generator = np.random.default_rng(3)
     units, frames_each = 4, 3
     for _ in range(60):
