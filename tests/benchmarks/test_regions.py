@@ -65,15 +65,23 @@ def test_a_gap_of_one_frame_ends_a_track() -> None:
     assert regions_from_masks([square(0), np.zeros((40, 80), bool), square(0)]).track.tolist() == [0, 1]
 
 
-def test_the_best_overlap_is_linked_first_and_each_track_once() -> None:
-    # Two squares now overlap the one before: the nearer one continues its track, the other one starts its own.
-    now = square(5) | square(2, 20) | square(17)
-    before = square(7)
-    regions = regions_from_masks([before, now & ~square(15)])
-    first_row = {tuple(box[:2].astype(int)): track for box, track in zip(regions.box, regions.track, strict=True)}
-    assert first_row[(7, 0)] == 0
-    assert first_row[(5, 0)] == 0
-    assert len(set(regions.track.tolist())) == len(regions) - 1
+def bar(*columns: tuple[int, int]) -> np.ndarray:
+    mask = np.zeros((40, 80), bool)
+    for start, end in columns:
+        mask[10:14, start:end] = True
+    return mask
+
+
+def test_where_a_region_parts_the_larger_overlap_keeps_the_track() -> None:
+    regions = regions_from_masks([bar((0, 40)), bar((0, 15), (18, 40)), bar((0, 15), (18, 40))])
+    rows = [(int(f), int(x), int(t)) for f, x, t in zip(regions.frame, regions.box[:, 0], regions.track, strict=True)]
+    assert sorted(rows) == [(0, 0, 0), (1, 0, 1), (1, 18, 0), (2, 0, 1), (2, 18, 0)]
+
+
+def test_where_two_regions_meet_the_larger_overlap_keeps_the_track() -> None:
+    regions = regions_from_masks([bar((0, 15), (18, 40)), bar((0, 40)), bar((0, 40))])
+    larger = int(regions.track[regions.box[:, 0] == 18][0])
+    assert regions.track[regions.frame > 0].tolist() == [larger, larger]
 
 
 def test_no_masks_give_no_regions() -> None:

@@ -103,6 +103,13 @@ def test_masks_stand_for_a_list_that_is_missing(tmp_path: Path, tree: Path) -> N
     assert [benchmark.truth(video).frames.tolist() for video in benchmark.videos("test")] == LABELS
 
 
+def test_the_archives_own_list_comes_before_a_re_packed_one(tmp_path: Path, tree: Path) -> None:
+    (tree / "A").mkdir()
+    (tree / "A" / "ped2.mat").write_bytes(b"")
+    benchmark = small(tmp_path)
+    assert [benchmark.truth(video).frames.tolist() for video in benchmark.videos("test")] == LABELS
+
+
 def test_without_list_and_masks_the_message_says_what_lacks(tmp_path: Path) -> None:
     (ucsd_repacked(tmp_path) / "ped2.mat").unlink()
     benchmark = small(tmp_path)

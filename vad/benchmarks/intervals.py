@@ -59,7 +59,7 @@ def read_matlab_cells(path: Path, variable: str = "gt") -> list[Intervals]:
     cells = content[variable]
     clips: list[Intervals] = []
     for number, cell in enumerate(cells.ravel() if cells.dtype == object else cells, start=1):
-        matrix = np.asarray(cell).astype(np.int64)  # the file holds uint8: sums would wrap around
+        matrix = np.asarray(cell)
         matrix = matrix.reshape(2, 1) if matrix.size == 2 else matrix
         if matrix.ndim != 2 or (matrix.size and len(matrix) != 2):
             raise DataError(f"{path}: clip {number} is no matrix of 2 rows, but {matrix.shape}")

@@ -19,7 +19,7 @@ def missing_clips(tree: Tree, split: Split, published: int) -> list[str]:
 
 
 def clip_problems(clip: Clip, lengths: Sequence[int]) -> list[str]:
-    """What is wrong with one clip's images: gaps, length, damage, sizes that differ; and with its masks."""
+    """What is wrong with one clip: gaps, missing masks, its length, damaged images, sizes that differ."""
     problem = numbering_problem(clip) or mask_problem(clip)  # a missing frame leaves its mask behind
     problems = [problem] if problem else []
     frames, missing = len(clip.images), len(missing_numbers(clip.images))
@@ -28,7 +28,7 @@ def clip_problems(clip: Clip, lengths: Sequence[int]) -> list[str]:
     elif frames + missing != lengths[clip.number - 1]:
         problems.append(f"{clip.id} has {frames} frames, {lengths[clip.number - 1]} are published ({clip.folder})")
     size = _first_size(clip)
-    for path in (*clip.images.values(), *(clip.masks or {}).values()):
+    for path in clip.images.values():
         fault = image_fault(path, size)
         if fault:
             problems.append(fault)
@@ -47,28 +47,36 @@ def missing_masks(tree: Tree, masked: Sequence[int]) -> tuple[list[str], list[st
 
 
 def checked_labels(tree: Tree, path: Path | None, clip: Clip) -> tuple[np.ndarray | None, list[str]]:
-    """The labels of a test clip as far as they are known, and what contradicts them; none of a clip with gaps."""
-    if missing_numbers(clip.images):
-        return None, []
-    marked = _marked(clip)
-    if path is None:
-        return marked, []
+    """The labels of a test clip as far as they are known, and what is wrong with them or with its masks."""
+    marked, problems = _marked(clip)
+    if path is None or missing_numbers(clip.images):  # a clip with gaps has no labels until it is complete
+        return marked, problems
     try:
         labels = listed_labels(path, tree, clip)
     except DataError as error:
-        return None, [str(error)]
+        return None, [*problems, str(error)]
     problem = None if marked is None else contradiction(clip, labels, marked)
-    return labels, [f"{path}: {problem}"] if problem else []
+    return labels, [*problems, f"{path}: {problem}"] if problem else problems
 
 
-def _marked(clip: Clip) -> np.ndarray | None:
-    """Whether each frame's mask marks anything, uint8 (n,), where there is a whole mask for each frame."""
-    if clip.masks is None or mask_problem(clip):
-        return None
-    try:
-        return np.array([read_mask(path).any() for path in clip.masks.values()], np.uint8)
-    except DataError:  # a damaged mask is reported with the clip's images
-        return None
+def _marked(clip: Clip) -> tuple[np.ndarray | None, list[str]]:
+    """Whether each frame's mask marks anything, uint8 (n,), where there is a whole one for each; and damaged masks."""
+    marked, problems = [], []
+    size = _first_size(clip)
+    for path in (clip.masks or {}).values():
+        try:
+            mask = read_mask(path)
+        except DataError as error:
+            problems.append(str(error))
+            continue
+        marked.append(mask.any())
+        if size is not None and mask.shape != size[::-1]:
+            problems.append(
+                f"{path}: is {mask.shape[1]} x {mask.shape[0]}, but the clip's first frame {size[0]} x {size[1]}"
+            )
+    if clip.masks is None or mask_problem(clip) or problems:
+        return None, problems
+    return np.array(marked, np.uint8), []
 
 
 def _first_size(clip: Clip) -> tuple[int, int] | None:
