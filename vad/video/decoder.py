@@ -1,9 +1,12 @@
 """One open file, and the frame before which its decoder stands."""
 
+from contextlib import suppress
 from pathlib import Path
 from typing import TYPE_CHECKING
 
 import numpy as np
+from av import FFmpegError
+from av.video.reformatter import VideoReformatter
 
 from vad.errors import VideoError
 from vad.video import packets
@@ -17,18 +20,17 @@ class Decoder:
     """Decodes on from `next`, or from a key packet. What FFmpeg raises passes through; what it gives is checked."""
 
     def __init__(self, path: Path, verdict: Verdict, *, strict: bool) -> None:
-        from av.video.reformatter import VideoReformatter
-
         self._path = path
         self._verdict = verdict
-        self._strict = strict
+        self.strict = strict
         self._converter = VideoReformatter()
         self._by_position = np.argsort(verdict.position)
         self._positions = verdict.position[self._by_position]
         self._open()
 
     def _open(self) -> None:
-        self._container, self._stream = packets.open_stream(self._path, strict=self._strict)
+        self._container, self._stream = packets.open_stream(self._path, strict=self.strict)
+        self.sought = False  # it has decoded on from the start of the file
         self._stand(before=0, packet=0)
 
     def _stand(self, *, before: int, packet: int) -> None:
@@ -43,15 +45,21 @@ class Decoder:
         """Release the file."""
         self._container.close()
 
+    def __del__(self) -> None:  # PyAV's container and streams refer to each other: without this they wait for the gc
+        if hasattr(self, "_container"):
+            self.close()
+
     def seek(self, start: int) -> None:
         """Stand before the frame of the packet `start`, or before the first frame where no seek finds that packet."""
         verdict = self._verdict
         if verdict.access != "sequential":
             for time in sorted({int(verdict.pts[start]), int(verdict.dts[start])} - {Verdict.NO_TIME}, reverse=True):
-                self._container.seek(time, stream=self._stream, backward=True)
-                self._stand(before=int(verdict.number[start]) if start else 0, packet=start)
-                if self._arrive(start):
-                    return
+                with suppress(FFmpegError):  # a damaged index
+                    self._container.seek(time, stream=self._stream, backward=True)
+                    self._stand(before=int(verdict.number[start]) if start else 0, packet=start)
+                    if self._arrive(start):
+                        self.sought = True
+                        return
         self.close()
         self._open()
 
@@ -97,7 +105,7 @@ class Decoder:
                 continue
             if number != self.next:
                 raise VideoError(self._path, f"decoding gives frame {number} where frame {self.next} belongs")
-            if frame.is_corrupt and self._strict:
+            if frame.is_corrupt and self.strict:
                 raise VideoError(self._path, f"frame {number} is damaged")
             self.next += 1
             return frame
@@ -112,11 +120,14 @@ class Decoder:
         if frame is None:
             raise ValueError(f"frame {index} lies behind the decoder, which stands before {self.next}")
         turns = self._verdict.rotation
-        size = (frame.height, frame.width) if turns % 2 else (frame.width, frame.height)
+        size = packets.upright_size(frame, turns)
         if size != self._verdict.size:
             width, height = self._verdict.size
             raise VideoError(self._path, f"frame {index} is {size[0]} x {size[1]}, the first is {width} x {height}")
         packets.to_rgb(frame, out, turns, self._converter)
+        checksums = self._verdict.checksum
+        if len(checksums) and checksums[index] != packets.checksum(out):
+            raise VideoError(self._path, f"frame {index} is not what the first decode of the file gave: it is damaged")
 
     def finish(self) -> None:
         """Raise where frames follow the last one."""

@@ -10,6 +10,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 import numpy as np
+from av.video.reformatter import VideoReformatter
 
 from vad.errors import VideoError
 from vad.video import bitstream, packets
@@ -133,7 +134,7 @@ def examine(path: Path) -> Verdict:
         length=found.length,
         pts=found.pts,
         dts=found.dts,
-        checksum=np.zeros(0, np.uint32),
+        checksum=decoded.checksum,
     )
 
 
@@ -173,35 +174,44 @@ class Decoded:
     size: tuple[int, int]
     turns: int
     number: np.ndarray  # int32 (packets,), the frame of each packet: what was expected, or what a full decode gave
+    checksum: np.ndarray  # uint32 (frames,) of a full decode, else (0,)
 
 
 def decode_numbers(path: Path, count: int, *, expected: np.ndarray | None) -> Decoded:
-    """Decode the first packets, and all if `expected` is `None` or turns out wrong."""
+    """Decode the first of `count` packets, and all if `expected` is `None` or turns out wrong."""
     number = np.full(count, -1, np.int32)
-    frames, size, turns = 0, None, 0
+    size, turns = (0, 0), 0
+    checksums: list[int] | None = [] if expected is None else None
+    frames = ordinal = 0
     with packets.errors_name(path):
+        converter = VideoReformatter()
         container, stream = packets.open_stream(path)
         with container:
-            ordinal = 0
             for packet in packets.read_packets(container, stream):
                 shown = packets.decode(packet, ordinal)
                 ordinal += bool(packet.size)
                 for frame in shown:
-                    if size is None:
+                    if not frames:
                         turns = quarter_turns(path, frame)
-                        size = (frame.height, frame.width) if turns % 2 else (frame.width, frame.height)
+                        size = packets.upright_size(frame, turns)
+                        picture = np.empty((size[1], size[0], 3), np.uint8)
                     source = frame.pts
                     if source is None or not 0 <= source < count or number[source] >= 0:
                         raise VideoError(path, f"frame {frames} cannot be traced to a packet of the file")
+                    if packets.upright_size(frame, turns) != size:
+                        raise VideoError(path, f"frame {frames} has another size than the first")
                     number[source] = frames
                     if expected is not None and expected[source] != frames:
                         expected = None
+                    if checksums is not None:
+                        packets.to_rgb(frame, picture, turns, converter)
+                        checksums.append(packets.checksum(picture))
                     frames += 1
-                if expected is not None and ordinal >= TRIAL and size is not None:
-                    return Decoded(size, turns, expected)
-    if size is None:
+                if expected is not None and ordinal >= TRIAL and frames:
+                    return Decoded(size, turns, expected, np.zeros(0, np.uint32))
+    if not frames:
         raise VideoError(path, "holds no frame that can be decoded")
-    return Decoded(size, turns, number)
+    return Decoded(size, turns, number, np.array(checksums or [], np.uint32))
 
 
 def quarter_turns(path: Path, frame: object) -> int:

@@ -1,5 +1,6 @@
 """Opening a file with FFmpeg, and decoding it so that every picture names the packet that it came from."""
 
+import zlib
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
@@ -12,6 +13,7 @@ from vad.errors import VideoError
 if TYPE_CHECKING:
     from av import Packet, VideoFrame
     from av.container import InputContainer
+    from av.video.reformatter import VideoReformatter
     from av.video.stream import VideoStream
 
 # Containers of footage. The list also keeps FFmpeg from opening playlists, which name other files, and text.
@@ -59,6 +61,9 @@ def open_stream(path: Path, *, strict: bool = True) -> "tuple[InputContainer, Vi
         container.close()
         raise VideoError(path, "has no video stream")
     stream = streams[0]
+    if stream.codec_context is None:
+        container.close()
+        raise VideoError(path, "holds video that FFmpeg has no decoder for")
     stream.codec_context.thread_type = "NONE"
     stream.codec_context.thread_count = 1
     if strict:
@@ -87,10 +92,26 @@ def decode(packet: "Packet", ordinal: int) -> "list[VideoFrame]":
     return packet.decode()
 
 
-def to_rgb(frame: "VideoFrame", out: np.ndarray, turns: int, converter: "object") -> None:
+def to_rgb(frame: "VideoFrame", out: np.ndarray, turns: int, converter: "VideoReformatter") -> None:
     """Write a picture as RGB into `out` uint8 (h, w, 3), turned counter-clockwise by `turns` quarters."""
-    rgb = converter.reformat(frame, format="rgb24")  # type: ignore[attr-defined]
+    rgb = converter.reformat(frame, format="rgb24")
     plane = rgb.planes[0]
-    rows = np.frombuffer(plane, np.uint8).reshape(rgb.height, plane.line_size)
+    pixels = np.frombuffer(plane, np.uint8)  # type: ignore[call-overload]  # PyAV does not type the buffer protocol
+    rows = pixels.reshape(rgb.height, plane.line_size)
     picture = rows[:, : rgb.width * 3].reshape(rgb.height, rgb.width, 3)
     out[...] = np.rot90(picture, turns) if turns else picture
+
+
+def upright_size(frame: "VideoFrame", turns: int) -> tuple[int, int]:
+    """Width and height of a picture after `turns` quarter turns."""
+    return (frame.height, frame.width) if turns % 2 else (frame.width, frame.height)
+
+
+def checksum(picture: np.ndarray) -> int:
+    """32 bits that tell a contiguous uint8 array from another: CRC-32 of the sums of its blocks of 2 KiB.
+
+    A CRC-32 of all bytes would cost as much as decoding them.
+    """
+    flat = picture.reshape(-1)
+    blocks = flat[: flat.size // 2048 * 2048].view(np.uint64).reshape(-1, 256).sum(axis=1)
+    return zlib.crc32(flat[blocks.size * 2048 :].data, zlib.crc32(blocks.data))

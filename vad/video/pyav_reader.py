@@ -1,6 +1,5 @@
 """Random access through FFmpeg by the packets that a verdict lists."""
 
-import zlib
 from collections import OrderedDict
 from collections.abc import Iterator, Sequence
 from dataclasses import replace
@@ -38,6 +37,7 @@ class PyAVReader(LocalReader):
         self._start_frames[0] = 0  # the first packet itself may show nothing, or a later frame
         self._recent: OrderedDict[int, np.ndarray] = OrderedDict()
         self._decoder: Decoder | None = None
+        self._from_start = True
 
     def __len__(self) -> int:
         return self.verdict.frames
@@ -87,34 +87,37 @@ class PyAVReader(LocalReader):
         if index in self._recent:
             out[...] = self._recent[index]
             return
-        start = max(0, int(np.searchsorted(self._start_frames, index, side="right")) - 1)
-        checksums = self.verdict.checksum
         try:
-            self._decode(start, index, out, strict=not len(checksums))
-            if len(checksums) and checksums[index] != zlib.crc32(out.data):
-                raise VideoError(self.path, f"frame {index} is another after a seek")
+            self._decode(index, out)
         except VideoError:
-            if start == 0:
+            if self._from_start:
                 raise
-            if len(checksums):  # no key packet helps: slow, and right
-                self._forget()
-                self._decode(0, index, out, strict=True)
-                self._forget()
-            else:
+            if not len(self.verdict.checksum):
                 self._take_checksums()
                 self._read(index, out)
+                return
+            self._decode(index, out, from_start=True)  # no key packet helps: slow, and right
         if self.backend == "pyav-sequential":
             self._recent[index] = out.copy()
             if len(self._recent) > RECENT:
                 self._recent.popitem(last=False)
 
-    def _decode(self, start: int, index: int, out: np.ndarray, *, strict: bool) -> None:
+    def _decode(self, index: int, out: np.ndarray, *, from_start: bool = False) -> None:
+        """Read one frame by the nearest way; `_from_start` says afterwards whether no seek was part of it."""
+        strict = from_start or not len(self.verdict.checksum)
+        start = max(0, int(np.searchsorted(self._start_frames, index, side="right")) - 1)
+        near = self._decoder is not None and self._start_frames[start] <= self._decoder.next <= index
+        if from_start or (self._decoder is not None and not near and self._decoder.strict != strict):
+            self._forget()
+        self._from_start = False
         try:
             with packets.errors_name(self.path):
                 if self._decoder is None:
                     self._decoder = Decoder(self.path, self.verdict, strict=strict)
-                if not self._start_frames[start] <= self._decoder.next <= index:
+                    near = from_start or start == 0
+                if not near:
                     self._decoder.seek(int(self._starts[start]))
+                self._from_start = self._decoder.strict and not self._decoder.sought
                 self._decoder.read(index, out)
         except BaseException:
             self._forget()  # its position is unknown now
@@ -122,6 +125,6 @@ class PyAVReader(LocalReader):
 
     def _take_checksums(self) -> None:
         """Decode everything strictly; raises `VideoError` where the file is damaged."""
-        checksums = np.fromiter((zlib.crc32(picture.data) for picture in self), np.uint32, len(self))
+        checksums = np.fromiter((packets.checksum(picture) for picture in self), np.uint32, len(self))
         self.verdict = replace(self.verdict, checksum=checksums)
         keep_verdict(self.path, self.verdict)

@@ -2,7 +2,7 @@
 
 import hashlib
 import json
-import os
+from contextlib import suppress
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Literal
@@ -33,7 +33,7 @@ class Verdict:
     length: np.ndarray  # int32 (packets,), bytes
     pts: np.ndarray  # int64 (packets,), in units of the stream; `NO_TIME` where there is none
     dts: np.ndarray  # int64 (packets,)
-    checksum: np.ndarray  # uint32 (frames,), CRC-32 of each frame's RGB; (0,) unless `PyAVReader` came to need them
+    checksum: np.ndarray  # uint32 (frames,), of each frame's RGB where the whole file was decoded, else (0,)
 
     ARRAYS = ("number", "start", "position", "length", "pts", "dts", "checksum")
     NO_TIME = np.iinfo(np.int64).min
@@ -112,9 +112,5 @@ def keep_verdict(path: Path, verdict: Verdict) -> None:
         **{name: getattr(verdict, name) for name in ("container", "codec", "rotation", "fps", "access")},
     }
     text = np.frombuffer(json.dumps(header, ensure_ascii=True).encode(), np.uint8)
-    try:
-        with files.atomic_write(verdict_path(path)) as stream:
-            np.savez(stream, header=text, **{name: getattr(verdict, name) for name in Verdict.ARRAYS})
-    except OSError:
-        if os.access(files.cache_root(), os.W_OK):
-            raise
+    with suppress(OSError), files.atomic_write(verdict_path(path)) as stream:
+        np.savez(stream, header=text, **{name: getattr(verdict, name) for name in Verdict.ARRAYS})
