@@ -1,0 +1,90 @@
+"""SIGKILL at a random moment of a training, the same command again: the same end, bit for bit."""
+
+import os
+import random
+import signal
+import subprocess
+import sys
+import time
+from pathlib import Path
+
+import numpy as np
+import pytest
+import torch
+
+from vad.training import load_weights_only
+
+SCRIPT = Path(__file__).parent / "fit_cubes.py"
+
+
+def start(folder: Path, *options: str) -> subprocess.Popen[bytes]:
+    """The training in a session of its own, so that a kill takes its workers too."""
+    folder.mkdir(parents=True, exist_ok=True)
+    return subprocess.Popen(
+        [sys.executable, str(SCRIPT), str(folder), *options],
+        env={**os.environ, "OMP_NUM_THREADS": "1"},
+        stdout=subprocess.DEVNULL,
+        stderr=(folder / "errors.txt").open("wb"),
+        start_new_session=True,
+    )
+
+
+def finish(folder: Path, *options: str) -> None:
+    process = start(folder, *options)
+    assert process.wait(timeout=280) == 0, (folder / "errors.txt").read_text()[-2000:]
+
+
+def kill_after(folder: Path, seconds: float, *options: str, epochs_seen: int = 0) -> bool:
+    """Kill so many seconds after a checkpoint of at least `epochs_seen` epochs is there; False if it ended before."""
+    process = start(folder, *options)
+    while epochs_seen and process.poll() is None and not (folder / "last.ckpt").is_file():
+        time.sleep(0.01)
+    try:
+        process.wait(timeout=seconds)
+        return False
+    except subprocess.TimeoutExpired:
+        os.killpg(process.pid, signal.SIGKILL)
+        process.wait()
+        return True
+
+
+def assert_same_end(one: Path, other: Path) -> None:
+    a, b = (load_weights_only(folder / "last.ckpt") for folder in (one, other))
+    for name, tensor in a["state_dict"].items():
+        assert torch.equal(tensor, b["state_dict"][name]), name
+    states = [checkpoint["optimizer_states"][0]["state"].values() for checkpoint in (a, b)]
+    for ours, theirs in zip(*states, strict=True):
+        assert all(torch.equal(ours[name], theirs[name]) for name in ours)
+    assert (one / "log.csv").read_text() == (other / "log.csv").read_text()
+    best_a, best_b = (load_weights_only(folder / "best.ckpt") for folder in (one, other))
+    assert best_a["epoch"] == best_b["epoch"]
+    with np.load(one / "scores.npz") as ours, np.load(other / "scores.npz") as theirs:
+        assert all(np.array_equal(ours[name], theirs[name]) for name in ours.files)
+
+
+def test_a_killed_training_continues_to_the_same_end(tmp_path) -> None:
+    finish(tmp_path / "whole")
+    killed = kill_after(tmp_path / "killed", random.uniform(0.0, 0.5), epochs_seen=1)
+    finish(tmp_path / "killed")
+    assert killed, "the training ended before it could be killed"
+    assert_same_end(tmp_path / "whole", tmp_path / "killed")
+
+
+@pytest.mark.slow
+@pytest.mark.timeout(1500)
+def test_twenty_kills_at_random_moments(tmp_path) -> None:
+    finish(tmp_path / "whole", "--epochs", "25")
+    started = time.monotonic()
+    finish(tmp_path / "twin", "--epochs", "25")
+    seconds = time.monotonic() - started
+    assert_same_end(tmp_path / "whole", tmp_path / "twin")
+    draw = random.Random(time.time_ns())
+    kills = 0
+    for run in range(20):
+        folder = tmp_path / f"killed-{run}"
+        workers = ("--workers", str(draw.choice([0, 2])))
+        while kills <= run and not (folder / "scores.npz").is_file():
+            kills += kill_after(folder, draw.uniform(0.3, 1.0) * seconds, "--epochs", "25", *workers)
+        finish(folder, "--epochs", "25")
+        assert_same_end(tmp_path / "whole", folder)
+    assert kills >= 15, "most runs ended before they could be killed"
