@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Literal, NamedTuple
 
 import numpy as np
 
-from vad.errors import CacheError, ConfigError
+from vad.errors import ConfigError
 
 if TYPE_CHECKING:
     from torch import Tensor
@@ -100,23 +100,6 @@ class Objects:
     def rows(self, index: np.ndarray) -> "Objects":
         """The objects at `index`, integers or a mask."""
         return Objects(**{name: getattr(self, name)[index] for name in self.ARRAYS})
-
-    def select(self, confidence: float, motion: bool) -> "Objects":
-        """Detector rows above `confidence`, and with `motion` the motion rows that were made for it.
-
-        Raises `CacheError` if motion rows exist in this video but none were made for this confidence.
-        """
-        detector = (self.source == 0) & (self.confidence > confidence)
-        if not motion:
-            return self.rows(detector)
-        made_for = self.source == np.float32(confidence)
-        if not made_for.any() and (self.source > 0).any():
-            known = ", ".join(f"{c:g}" for c in np.unique(self.source[self.source > 0]))
-            raise CacheError(
-                f"motion boxes were extracted for the confidences {known}, not for {confidence:g}: "
-                "add it to motion_confidences of the objects' recipe and extract again"
-            )
-        return self.rows(detector | made_for)
 
 
 @dataclass(frozen=True)
