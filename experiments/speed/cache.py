@@ -2,9 +2,9 @@
 
 Command: python experiments/speed/cache.py
 
-Input, made here: one H.264 video of 300 frames of 360 x 240 (GOP 25, no B-frames), 20 boxes in each frame; cubes are
-5 x 32 x 32 with one channel. The cached side gathers random batches of 256 cubes as training does, warm and through memory
-maps. The decoding side reads the five frames of each cube with the suite's own reader and cuts them.
+Input, made here: one H.264 video of 300 frames of 360 x 240 (GOP 25, no B-frames) and 20 boxes in each frame; cubes
+are 5 x 32 x 32 with one channel. The cached side gathers random batches of 256 cubes as training does, warm and through
+memory maps. The decoding side reads the five frames of each cube with the suite's own reader and cuts them.
 """
 
 import os
