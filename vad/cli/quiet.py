@@ -12,6 +12,7 @@ WARNINGS = (
     r".*You have overridden `transfer_batch_to_device` in `LightningModule`",  # meant so: batches know how to move
     r".*does not have many workers",  # batches are one gather each
     r".*smaller than the logging interval",  # metrics are logged at the ends of epochs
+    r".*is not supported by the model summary",  # of a table of sizes
     r".*Checkpoint directory .* exists and is not empty",  # a continued run
 )
 

@@ -1,0 +1,82 @@
+"""Every experiment file parses, instantiates, keeps its promise's form, and trains one step on generated footage."""
+
+from pathlib import Path
+
+import pytest
+import yaml
+from ped_tree import extract_here, write_ped_tree
+
+from vad.cli.experiment import parse
+from vad.cli.fit import main as fit
+from vad.runs import RunFolder
+
+FOLDER = Path(__file__).parents[2] / "experiments"
+EXPERIMENTS = sorted(path for path in FOLDER.glob("*.yaml") if path.name != "small.yaml")
+TRAINERS = sorted((FOLDER / "trainers").glob("*.yaml"))
+
+every_experiment = pytest.mark.parametrize("path", EXPERIMENTS, ids=lambda path: path.stem)
+
+
+@every_experiment
+def test_an_experiment_parses_and_instantiates(path: Path) -> None:
+    experiment = parse(["--config", str(path)])
+    assert experiment.settings.variant == "base" and experiment.settings.experiment == path.stem
+    assert experiment.data.seed == experiment.seed, "the order of batches follows the experiment's seed"
+    assert parse(["--config", str(path), "--seed_everything", "3"]).data.seed == 3
+
+
+@every_experiment
+def test_an_experiment_trains_one_step_on_generated_footage(
+    path: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("VAD_DATA", str(write_ped_tree(tmp_path / "data")))
+    words = ["--config", str(path), "--config", str(FOLDER / "small.yaml"), "--benchmark", "UCSDPed2"]
+    words += ["--data.detector", "null", "--data.motion", "vad.extract.motion.FrameDifference"]  # needs no weights
+    words += ["--data.batch_size", "8", "--trainer.limit_train_batches", "1", "--trainer.accelerator", "cpu"]
+    words += ["--trainer.enable_progress_bar", "false", "--log", "csv", "--out", str(tmp_path / "run")]
+    extract_here(parse(words).data)
+    fit(words)
+    run = RunFolder(tmp_path / "run")
+    assert run.detector.is_file() and len(run.log.read_text().splitlines()) == 2
+
+
+def head(path: Path) -> dict[str, str]:
+    """The promise at the top of a file: its words by their name."""
+    promise: dict[str, str] = {}
+    name = ""
+    for line in path.read_text().splitlines()[1:]:
+        if not line.startswith("#"):
+            break
+        label, text = line[2:15].strip(), line[15:].strip()
+        if label:
+            name = label
+        if name:
+            promise[name] = f"{promise.get(name, '')} {text}".strip()
+    return promise
+
+
+@every_experiment
+def test_the_head_promises_and_the_table_of_results_agrees(path: Path) -> None:
+    promise = head(path)
+    assert {"Reproduces", "Command", "Measured", "Needs", "Our choices"} <= set(promise), promise
+    command = promise["Command"].split(";")[-1].strip()
+    rows = [row for row in (FOLDER / "README.md").read_text().splitlines() if f"`{command}`" in row]
+    assert len(rows) == 1, f"{path.name}: experiments/README.md has {len(rows)} rows with the command '{command}'"
+    measured = rows[0].split("|")[5].strip()
+    assert promise["Measured"].startswith(measured), "head and table say different things"
+
+
+def test_small_fits_every_experiment() -> None:
+    small = yaml.safe_load((FOLDER / "small.yaml").read_text())
+    assert set(small) == {"data", "trainer"} and set(small["data"]) == {"init_args"}
+    from vad.datamodules.video_data import VideoData
+
+    assert set(small["data"]["init_args"]) <= set(VideoData.__init__.__annotations__)
+
+
+@pytest.mark.parametrize("path", TRAINERS, ids=lambda path: path.stem)
+def test_a_trainer_file_changes_no_runs_identity(path: Path) -> None:
+    from vad.cli.experiment import parse_settings
+
+    settings = parse_settings(["--config", str(EXPERIMENTS[0]), "--trainer", str(path)])
+    assert settings.variant == "base"
