@@ -82,14 +82,14 @@ class Generated(Protocol):
 
 
 def print_report(report: Report) -> None:
-    """A table of the splits, then each problem and each note on a line of its own."""
-    columns = list(dict.fromkeys(name for counts in report.counts.values() for name in counts))
+    """A table with a column for each split, then each problem and each note on a line of its own."""
     table = Table(title=f"{report.benchmark}: {report.root}", title_justify="left")
-    table.add_column("split")
-    for name in columns:
-        table.add_column(name.replace("_", " "), justify="right")
-    for split, counts in report.counts.items():
-        table.add_row(split, *(f"{counts[name]:,}" if name in counts else "" for name in columns))
+    table.add_column("")
+    for split in report.counts:
+        table.add_column(split, justify="right")
+    for name in dict.fromkeys(name for counts in report.counts.values() for name in counts):
+        figures = (f"{counts[name]:,}" if name in counts else "" for counts in report.counts.values())
+        table.add_row(name.replace("_", " "), *figures)
     Console().print(table)
     for problem in report.problems:
         print(f"problem: {problem}")
