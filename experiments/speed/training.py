@@ -162,11 +162,9 @@ def main() -> None:
     options = parser.parse_args()
     torch.set_num_threads(options.threads)
     device = torch.device(options.device)
+    print(f"{options.cubes} grey cubes of 5 x 32 x 32 in {VIDEOS} videos, medians of {options.repeats} turns (range);")
     print(
-        f"{options.cubes} grey cubes of 5 x 32 x 32 in {VIDEOS} videos, batch {options.batch_size}, width {options.width}, "
-    )
-    print(
-        f"{options.precision} on {options.device}, {options.threads} threads, median of {options.repeats} turns (range)"
+        f"batch {options.batch_size}, width {options.width}, {options.precision}, {options.device}, {options.threads} threads"
     )
     with tempfile.TemporaryDirectory() as folder:
         stretches = write_cubes(Path(folder), options.cubes)

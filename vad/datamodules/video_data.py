@@ -11,11 +11,12 @@ import numpy as np
 import torch
 from torch.utils.data import DataLoader, Dataset
 
-from vad import cache, files
+from vad import cache
 from vad.benchmarks import Benchmark
 from vad.datamodules.order import BatchOrder
 from vad.errors import CacheError, ConfigError
 from vad.extract.extraction import Extraction
+from vad.extract.launch import identity_of
 from vad.types import Protocol, Record, Split, Video, protocol_splits
 
 Pass = Literal["score", "estimate", "batchnorm"]
@@ -114,7 +115,9 @@ class VideoData(pl.LightningDataModule):
 
     def missing(self) -> list[tuple[Extraction, Video]]:
         """Entries that are not in the cache, or were made from another state of the video."""
-        needed = [(video, None if video.path is None else files.identity(video.path)) for video in self.needed()]
+        needed = [
+            (video, None if video.path is None else identity_of(self.benchmark, video)) for video in self.needed()
+        ]
         return [
             (recipe, video)
             for recipe in self.recipes()

@@ -12,7 +12,7 @@ Frames of the paper with bands (UCSD Ped1) have networks, a schedule of k and st
 """
 
 import math
-from typing import Any, Literal
+from typing import Any, Literal, cast
 
 import torch
 from einops import rearrange
@@ -215,7 +215,7 @@ class LBRSPR(AnomalyDetector):
         self.average = average
         self.compile_networks = compile_networks
         self.networks = nn.ModuleList(self._band(frames * channels) for _ in range(bands))
-        self.networks.to(memory_format=torch.channels_last)
+        self.networks.to(memory_format=torch.channels_last)  # type: ignore[call-overload]  # torch's stubs lack it
         self.averaged = WeightAverage(self.networks, average) if average > 0 else None
         self.register_buffer("shrink_steps", torch.zeros(bands, dtype=torch.int64))
         self.register_buffer("k", torch.full((bands,), float(initial_k)))
@@ -233,8 +233,8 @@ class LBRSPR(AnomalyDetector):
         return self.bands
 
     def training_step(self, batch: CubeBatch, batch_idx: int) -> Tensor:
-        band = self._one_band(batch)
-        networks = self.networks[band]
+        band = 0 if self.bands == 1 else int(batch.group[0])  # a number on the host: it waits for the device
+        networks = self._networks(band)
         x = self._inputs(batch)
         weight = self.refine(networks["appearance"], x, band, batch_idx)
         loss = (weight * squared_error(networks["appearance"](x), x)).sum() / x[0].numel()
@@ -263,12 +263,12 @@ class LBRSPR(AnomalyDetector):
 
     def columns(self, batch: CubeBatch) -> dict[str, Tensor]:
         if self.bands == 1:
-            return self._errors(self.networks[0], self._inputs(batch), batch.flow)
+            return self._errors(self._networks(0), self._inputs(batch), batch.flow)
         columns: dict[str, Tensor] = {}
-        for band in batch.group.unique().tolist():
+        for band in torch.unique(batch.group).tolist():
             rows = batch.group == band
             flow = None if batch.flow is None else batch.flow[rows]
-            errors = self._errors(self._network(band), self._inputs(batch)[rows], flow)
+            errors = self._errors(self._networks(band), self._inputs(batch)[rows], flow)
             for head, error in errors.items():
                 columns.setdefault(head, error.new_empty(len(rows)))[rows] = error
         return {**columns, "group": batch.group}
@@ -286,8 +286,8 @@ class LBRSPR(AnomalyDetector):
     def setup(self, stage: str) -> None:
         super().setup(stage)
         if self.compile_networks:
-            for networks in self.networks:
-                for network in networks.values():
+            for band in range(self.bands):
+                for network in self._networks(band).values():
                     network.compile()
 
     def configure_optimizers(self) -> Any:
@@ -337,22 +337,15 @@ class LBRSPR(AnomalyDetector):
             raise ConfigError(f"frames: the cubes have {x.shape[1] // self.channels}, the network takes {self.frames}")
         return x
 
-    def _one_band(self, batch: CubeBatch) -> int:
-        band = 0 if self.bands == 1 else int(batch.group[0])  # a number on the host: it waits for the device
-        self._network(band)
-        return band
-
-    def _network(self, band: int) -> nn.Module:
+    def _networks(self, band: int) -> nn.ModuleDict:
         if band >= self.bands:
-            raise ConfigError(
-                f"bands: a cube belongs to band {band}, the model has {self.bands}; give both the same number"
-            )
-        return self.networks[band]
+            raise ConfigError(f"bands: a cube is of band {band}, the model has {self.bands}; give both the same number")
+        return cast(nn.ModuleDict, self.networks[band])
 
-    def _errors(self, networks: nn.Module, x: Tensor, flow: Tensor | None) -> dict[str, Tensor]:
-        errors = {"appearance": squared_error(networks["appearance"](x), x)}  # type: ignore[index]  # a ModuleDict
+    def _errors(self, networks: nn.ModuleDict, x: Tensor, flow: Tensor | None) -> dict[str, Tensor]:
+        errors = {"appearance": squared_error(networks["appearance"](x), x)}
         if self.motion:
-            errors["motion"] = squared_error(networks["motion"](x), flow_planes(flow))  # type: ignore[index]
+            errors["motion"] = squared_error(networks["motion"](x), flow_planes(flow))
         return errors
 
 

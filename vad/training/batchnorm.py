@@ -32,7 +32,7 @@ class GlobalBatchNorm(_BatchNorm):
         values = input.float()
         sums = [v.sum(others, dtype=torch.float64) for v in (values, values.square())]
         count = sums[0].new_tensor([input.numel() / input.shape[1]])
-        total = all_reduce(torch.cat([*sums, count]), op=dist.ReduceOp.SUM)
+        total: Tensor = all_reduce(torch.cat([*sums, count]), op=dist.ReduceOp.SUM)  # type: ignore[no-untyped-call]  # torch's
         samples = total[-1]
         mean = total[: input.shape[1]] / samples
         variance = (total[input.shape[1] : -1] / samples - mean.square()).clamp_min(0)
