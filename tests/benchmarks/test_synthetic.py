@@ -81,7 +81,7 @@ def test_an_abnormal_actor_differs_from_the_empty_scene_inside_its_box(made: Syn
     for _, truth, grey in watched.values():
         empty = np.median(grey[::7], axis=0)
         assert truth.regions is not None
-        for frame, (x1, y1, x2, y2) in zip(truth.regions.frame, truth.regions.box.astype(int), strict=True):
+        for frame, (x1, y1, x2, y2) in zip(truth.regions.frame[::5], truth.regions.box[::5].astype(int), strict=True):
             changed = np.abs(grey[frame] - np.median(grey[frame] - empty) - empty) > 20
             shares.append(changed[y1:y2, x1:x2].mean() - changed.mean())
     assert np.mean(np.array(shares) > 0.10) > 0.9

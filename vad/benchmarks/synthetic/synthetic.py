@@ -103,7 +103,9 @@ class Synthetic(Benchmark):
                 writer.write(one, root, VERSION)
                 report(done := done + 1, len(plans))
             return len(missing)
-        with ProcessPoolExecutor(workers, mp_context=multiprocessing.get_context("spawn")) as pool:
+        with ProcessPoolExecutor(
+            workers, mp_context=multiprocessing.get_context("spawn"), initializer=writer.one_thread
+        ) as pool:
             futures = [pool.submit(writer.write, one, root, VERSION) for one in missing]
             try:
                 for future in as_completed(futures):

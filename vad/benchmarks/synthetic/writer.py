@@ -20,9 +20,13 @@ GOP = 50  # frames from one key frame to the next
 QUALITY = 21  # x264's constant rate factor: visible compression, small people intact
 
 
+def one_thread() -> None:
+    """For processes that render side by side: frames are too small to share out."""
+    cv2.setNumThreads(1)
+
+
 def write(plan: Plan, folder: Path, version: int) -> None:
     """Render a video; `<id>.json` is written last, so that a video without it does not exist."""
-    cv2.setNumThreads(1)  # frames are too small to share out
     path = folder / plan.split / f"{plan.id}.mp4"
     script = write_script(
         SCENES[plan.scene], frames=plan.frames, kinds=plan.kinds, rng=np.random.default_rng([*plan.key, 0])
