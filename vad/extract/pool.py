@@ -1,6 +1,8 @@
 """Processes that share out items: each loads once, asks for the next item when it is free, and ends with its parent."""
 
+import multiprocessing
 import os
+import signal
 import traceback
 from collections.abc import Callable, Iterator, Sequence
 from multiprocessing.connection import Connection, wait
@@ -65,7 +67,7 @@ class Pool(Generic[Item, Result]):
                     yield value
                 if waiting:
                     at_hand[pipe] = waiting.pop()
-                    pipe.send(at_hand[pipe])
+                    self._send(pipe, at_hand[pipe])
                 else:
                     del at_hand[pipe]
                     pipe.close()
@@ -73,19 +75,20 @@ class Pool(Generic[Item, Result]):
     def _receive(self, pipe: Connection, at_hand: Item | None) -> tuple[str, Any]:
         try:
             kind, value = pipe.recv()
-        except EOFError:
-            raise VadError(
-                f"a process ended without a word, at work on {at_hand}: it was killed or ran out of memory; "
-                "try fewer processes"
-            ) from None
+        except (EOFError, ConnectionError):
+            raise _ended(at_hand) from None
         if kind == "error":
             raise value
         return kind, value
 
-    def _start(self, index: int) -> Connection:
-        import torch.multiprocessing
+    def _send(self, pipe: Connection, item: Item | None) -> None:
+        try:
+            pipe.send(item)
+        except ConnectionError:
+            raise _ended(item) from None
 
-        context = torch.multiprocessing.get_context("spawn")
+    def _start(self, index: int) -> Connection:
+        context = multiprocessing.get_context("spawn")
         here, there = context.Pipe()
         threads = max(1, cores() // self._processes)
         child = context.Process(
@@ -97,11 +100,19 @@ class Pool(Generic[Item, Result]):
         return here
 
 
+def _ended(item: object) -> VadError:
+    name = getattr(item, "id", "its first video")
+    return VadError(
+        f"a process ended without a word, at work on {name}: it was killed or ran out of memory; try fewer processes"
+    )
+
+
 def _serve(work: Loads[Any, Any], device: str, threads: int, pipe: Connection) -> None:
     """The body of a process: ready, item, result, item, result, until the parent closes the pipe or is gone."""
     import cv2
     import torch
 
+    signal.signal(signal.SIGINT, signal.SIG_IGN)  # Ctrl-C is the parent's to answer
     torch.set_num_threads(threads)
     cv2.setNumThreads(threads)
     try:
@@ -110,7 +121,7 @@ def _serve(work: Loads[Any, Any], device: str, threads: int, pipe: Connection) -
         while True:
             item = pipe.recv()
             pipe.send(("result", compute(item)))
-    except (EOFError, BrokenPipeError, ConnectionResetError):
+    except (EOFError, ConnectionError):
         return
     except VadError as error:
         pipe.send(("error", error))
