@@ -8,7 +8,7 @@ import pytest
 from walking_square import walk
 
 from vad.errors import ConfigError
-from vad.extract.motion import BackgroundSubtraction, FrameDifference, Motion, OpticalFlow, motion_boxes
+from vad.extract.motion import BackgroundSubtraction, FrameDifference, Motion, OpticalFlow, _windows, motion_boxes
 
 MASKS = [OpticalFlow(), FrameDifference(), BackgroundSubtraction(window=40)]
 
@@ -54,6 +54,8 @@ def test_windows_of_the_background_leave_no_frame_out() -> None:
     frames = [np.full((4, 4, 3), i, np.uint8) for i in range(23)]
     seen = [frame[0, 0, 0] for frame, _ in BackgroundSubtraction(window=6).masks(iter(frames))]
     assert seen == list(range(23))
+    assert [len(window) for window in _windows(iter(frames[:20]), 6)] == [6, 6, 8], "a short rest joins the one before"
+    assert [len(window) for window in _windows(iter(frames[:21]), 6)] == [6, 6, 6, 3]
     with pytest.raises(ConfigError, match="window"):
         list(BackgroundSubtraction(window=1).masks(iter(frames)))
 
