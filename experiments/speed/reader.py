@@ -70,7 +70,8 @@ def pyav_direct(path: Path) -> Read:
                 found.append(frame.to_ndarray(format="rgb24"))
                 if len(found) == len(wanted):
                     break
-        return found
+        missing = np.zeros((HEIGHT, WIDTH, 3), np.uint8)  # a time that never comes by: no frame of the footage is black
+        return found + [missing] * (len(wanted) - len(found))
 
     def read(indices: np.ndarray) -> np.ndarray:
         if (np.diff(indices) == 1).all():
