@@ -163,9 +163,8 @@ def main() -> None:
     torch.set_num_threads(options.threads)
     device = torch.device(options.device)
     print(f"{options.cubes} grey cubes of 5 x 32 x 32 in {VIDEOS} videos, medians of {options.repeats} turns (range);")
-    print(
-        f"batch {options.batch_size}, width {options.width}, {options.precision}, {options.device}, {options.threads} threads"
-    )
+    print(f"batch {options.batch_size}, width {options.width}, {options.precision}")
+    print(f"{options.device}, {options.threads} threads")
     with tempfile.TemporaryDirectory() as folder:
         stretches = write_cubes(Path(folder), options.cubes)
         data_path(stretches, options.batch_size, options.repeats)

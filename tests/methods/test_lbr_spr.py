@@ -215,7 +215,8 @@ def test_the_scaled_rate_follows_the_authors_course(batch) -> None:
 
 
 def test_refinement_under_autocast_leaves_every_weight_its_gradient(batch) -> None:
-    """Autocast keeps casts of weights; one made without gradients must not serve the step that needs them."""
+    """Autocast keeps casts of weights: one made without gradients must not serve the step that needs them, as it did in
+    some versions of torch."""
     model = make(initial_k=1.0)
     with torch.autocast("cpu", torch.bfloat16):
         loss = model.training_step(batch, 0)

@@ -252,8 +252,7 @@ class LBRSPR(AnomalyDetector):
         if self.weighting == "none" or progress < self.warmup_epochs:
             return x.new_ones(len(x))
         network.eval()
-        with _autocast_without_cache(x.device):
-            error = squared_error(network(x), x)
+        error = squared_error(network(x), x)
         network.train()
         mean, deviation = batch_statistics(error)
         k = threshold_factor(self.shrink_steps[band], initial=self.initial_k, rate=self._rate)
@@ -347,14 +346,3 @@ class LBRSPR(AnomalyDetector):
         if self.motion:
             errors["motion"] = squared_error(networks["motion"](x), flow_planes(flow))
         return errors
-
-
-def _autocast_without_cache(device: torch.device) -> torch.autocast:
-    """The autocast that is on, without its cache of weights: casts made without gradients would be taken by the step
-    that follows, whose weights would then get none."""
-    return torch.autocast(
-        device.type,
-        dtype=torch.get_autocast_dtype(device.type),
-        enabled=torch.is_autocast_enabled(device.type),
-        cache_enabled=False,
-    )
