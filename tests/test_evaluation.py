@@ -194,6 +194,14 @@ def test_boxes_give_region_and_track_criteria():
     )
 
 
+def test_criteria_are_drawn_by_video():
+    """Drawn twice, the video with the track has no false positive; drawn once each, they are the worked case."""
+    benchmark, scores = boxed()
+    found = evaluate(scores, benchmark, draws=200).metrics
+    assert found["rbdc"][1:] == pytest.approx((7 / 9, 1.0))
+    assert found["tbdc"][1:] == pytest.approx((5 / 6, 1.0))
+
+
 def test_derived_tracks_have_names_of_their_own():
     benchmark, scores = boxed(derived=True)
     found = evaluate(scores, benchmark, draws=20).metrics
@@ -253,10 +261,12 @@ def test_scores_of_the_grids_length_are_taken_on_that_grid_alone():
 
 
 def test_smoothing_crosses_no_cut_of_a_video():
-    frames = np.r_[np.zeros(20), np.ones(20)].astype(np.uint8)
-    cut = ToyTruth([(Video("a", "test", frames=40, cuts=(20,)), Truth(frames))])
-    scores = Scores(frames_of(cut), frames + np.tile([0.0, 0.9], 20), header=header())
-    assert evaluate(scores, cut, draws=0).metrics["micro_auroc_smoothed"].value == 1.0
+    """A short abnormal clip between normal ones: a mean over the cuts would make its neighbours as abnormal."""
+    frames = np.repeat([0, 1, 0], [20, 4, 20]).astype(np.uint8)
+    for cuts, perfect in (((20, 24), True), ((), False)):
+        benchmark = ToyTruth([(Video("a", "test", frames=44, cuts=cuts), Truth(frames))])
+        scores = Scores(frames_of(benchmark), frames.astype(float), header=header())
+        assert (evaluate(scores, benchmark, draws=0).metrics["micro_auroc_smoothed"].value == 1.0) == perfect
 
 
 def test_infinite_scores_keep_their_rank_and_are_counted():

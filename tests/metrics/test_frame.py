@@ -141,18 +141,23 @@ def random_cases(count, seed):
         )
 
 
-@pytest.mark.parametrize(("count", "seed"), [(2000, 0), pytest.param(100_000, 1, marks=pytest.mark.slow)])
+def differs(got, expected):
+    return not (abs(got - expected) < 1e-12 or (np.isnan(got) and np.isnan(expected)))
+
+
+@pytest.mark.parametrize(
+    ("count", "seed"), [(2000, 0), *(pytest.param(20_000, s, marks=pytest.mark.slow) for s in range(1, 6))]
+)
 def test_equal_to_slow_twins_on_random_cases_with_ties_and_single_classes(count, seed):
     for label, score in random_cases(count, seed):
-        assert frame.auroc(label, score) == pytest.approx(slow_auroc(label, score), abs=1e-12, nan_ok=True)
-        assert frame.auroc_of_counts(*frame.counts(label, score)) == pytest.approx(
-            slow_auroc(label, score), abs=1e-12, nan_ok=True
-        )
+        auroc = slow_auroc(label, score)
+        assert not differs(frame.auroc(label, score), auroc)
+        assert not differs(frame.auroc_of_counts(*frame.counts(label, score)), auroc)
         if label.any():
-            assert frame.ap_step(label, score) == pytest.approx(slow_ap(label, score, False), abs=1e-12)
-            assert frame.ap_trapezoid(label, score) == pytest.approx(slow_ap(label, score, True), abs=1e-12)
+            assert not differs(frame.ap_step(label, score), slow_ap(label, score, False))
+            assert not differs(frame.ap_trapezoid(label, score), slow_ap(label, score, True))
         if label.any() and not label.all():
-            assert frame.eer(label, score) == pytest.approx(slow_eer(label, score), abs=1e-12)
+            assert not differs(frame.eer(label, score), slow_eer(label, score))
 
 
 def test_equal_to_scikit_learn():

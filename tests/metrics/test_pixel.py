@@ -49,5 +49,10 @@ def test_two_fifths_of_the_pixels_are_needed(pixels, needed):
         assert (found == 1.0) == (covered >= needed)
 
 
+def test_rounding_asks_for_no_pixel_more():
+    """0.07 * 100 is above 7 in floating point."""
+    assert pixel.found_at(np.ones((1, 100), dtype=bool), np.array([[0, 0, 7, 1]]), np.ones(1), share=0.07) == 1.0
+
+
 def test_no_box_finds_nothing():
     assert pixel.found_at(np.ones((2, 2), dtype=bool), np.zeros((0, 4)), np.zeros(0)) == -math.inf

@@ -11,7 +11,7 @@ from vad.metrics import bootstrap, region_track
 B, X, C = (0, 0, 10, 10), (30, 30, 40, 40), (100, 100, 110, 110)  # half open: inclusive corners + 1
 
 
-def measure(detections, regions, frames, ties="group"):
+def measure(detections, regions, frames, ties="group", **options):
     """Detections as (score, frame, box), regions as (frame, box, track)."""
     found = region_track.find(
         frame=np.array([d[1] for d in detections], dtype=np.int64),
@@ -21,6 +21,7 @@ def measure(detections, regions, frames, ties="group"):
         region_box=np.array([r[1] for r in regions], dtype=np.float32).reshape(-1, 4),
         region_track=np.array([r[2] for r in regions], dtype=np.int64),
         ties=ties,
+        **options,
     )
     return region_track.criteria(found, frames)
 
@@ -99,12 +100,14 @@ def test_empty_boxes_overlap_nothing():
     assert measure([(0.9, 0, (5, 5, 5, 5))], [(0, (5, 5, 5, 5), 0)], 1) == (0.0, 0.0)
 
 
-@pytest.mark.parametrize("length", [1, 3, 9, 10, 11, 29, 30, 70, 110, 4999])
-def test_a_track_is_found_at_the_least_count_whose_share_reaches_alpha(length):
+@pytest.mark.parametrize(
+    ("length", "alpha"), [(n, 0.1) for n in (1, 3, 9, 10, 11, 29, 30, 70, 110, 4999)] + [(100, 0.07), (50, 0.14)]
+)
+def test_a_track_is_found_at_the_least_count_whose_share_reaches_alpha(length, alpha):
     """Hits come one by one, before each a false positive: the area tells at which hit the track was found."""
-    needed = next(k for k in range(1, length + 1) if k / length >= 0.1)
+    needed = next(k for k in range(1, length + 1) if k / length >= alpha)
     detections = [d for k in range(length) for d in ((-k, k, X), (-k - 0.5, k, B))]
-    _, tbdc = measure(detections, [(f, B, 0) for f in range(length)], length)
+    _, tbdc = measure(detections, [(f, B, 0) for f in range(length)], length, alpha=alpha)
     assert tbdc == pytest.approx(1 - needed / length, abs=1e-12)
 
 
@@ -176,7 +179,7 @@ def check_against_the_plain_loop(count, seed, ties):
         got = region_track.criteria(region_track.find(**case, ties=ties), frames)
         case["track"] = case.pop("region_track")
         expected = plain_loop(**{k: v.tolist() for k, v in case.items()}, frames=frames, ties=ties)
-        assert got == pytest.approx(expected, abs=1e-12)
+        assert max(abs(a - b) for a, b in zip(got, expected, strict=True)) < 1e-12
 
 
 @pytest.mark.parametrize("ties", ["group", "order"])
@@ -186,8 +189,9 @@ def test_equal_to_a_plain_loop_on_random_cases_with_ties(ties):
 
 @pytest.mark.slow
 @pytest.mark.parametrize("ties", ["group", "order"])
-def test_equal_to_a_plain_loop_on_very_many_random_cases(ties):
-    check_against_the_plain_loop(50_000, 10, ties)
+@pytest.mark.parametrize("seed", range(10, 15))
+def test_equal_to_a_plain_loop_on_very_many_random_cases(ties, seed):
+    check_against_the_plain_loop(10_000, seed, ties)
 
 
 def test_pairs_are_found_across_slices(monkeypatch):

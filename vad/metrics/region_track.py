@@ -161,9 +161,8 @@ def _track_ranks(track: np.ndarray, region_rank: np.ndarray, alpha: float) -> tu
     order = np.lexsort((region_rank, track))
     begin = np.flatnonzero(np.diff(track[order], prepend=track[order][:1] - 1))
     length = np.diff(begin, append=len(track))
-    needed = np.ceil(alpha * length).astype(np.int64)  # the least k with k / length >= alpha, whatever the rounding
-    needed -= (needed > 0) & ((needed - 1) / length >= alpha)
-    needed += needed / length < alpha
+    needed = np.ceil(alpha * length).astype(np.int64)
+    needed -= (needed - 1) / length >= alpha  # the least k with k / length >= alpha: 0.07 * 100 is above 7
     chosen = order[begin + np.maximum(needed, 1) - 1]
     return region_rank[chosen], chosen
 
