@@ -3,7 +3,7 @@
 import numpy as np
 import pytest
 
-from vad.aggregation import HeadStatistics, apply_chain, frame_scores, fuse, leaks, lowest, smooth
+from vad.aggregation import HeadStatistics, apply_chain, check_chain, frame_scores, fuse, leaks, lowest, smooth
 from vad.aggregation.chain import STEPS
 from vad.errors import ConfigError, ScoresError
 from vad.types import Record, ScoredVideo
@@ -298,3 +298,31 @@ def test_zero_padding_leaks_the_position_on_shanghaitech(real_data, taps, sigma,
     if taps == 899:
         scores = apply_chain([*chain, {"minmax": {}}], record, np.ones(len(record)))
         assert auroc(np.concatenate(labels), np.concatenate(scores)) == pytest.approx(0.770, abs=6e-4)
+
+
+CHAIN_FAULTS = [
+    ([{"fill": {"value": "a"}}], "step fill cannot be run"),
+    ([{"fill": {"value": float("nan")}}], "no finite score"),
+    ([{"moving_average": {"taps": 0}}], "taps must be 1 to"),
+    ([{"moving_average": {"taps": 10**12}}], "taps must be 1 to"),
+    ([{"moving_average": {"taps": 3, "padding": "zeroo"}}], "padding must be one of"),
+    ([{"gaussian": {"taps": 3, "sigma": 0}}], "gaussian|finite"),
+    ([{"gaussian": {"taps": 3, "sigma": "wide"}}], "step gaussian cannot be run"),
+    ([{"median": {"taps": 4}}], "for each frame"),
+    ([{"paint": {"scale": 1}}, {"fill": {"value": 0}}], "fill must be the first step"),
+    ([{}], "a mapping of one key"),
+]
+
+
+@pytest.mark.filterwarnings("error")
+@pytest.mark.parametrize(("chain", "message"), CHAIN_FAULTS)
+def test_a_chain_that_cannot_be_run_is_found_before_anything_is_trained(chain, message):
+    with pytest.raises(ConfigError, match=message):
+        check_chain(chain)
+
+
+def test_published_chains_pass_their_trial():
+    check_chain([])
+    check_chain([{"fill": {"value": -20}}, {"moving_average": {"taps": 10, "padding": "zero", "across_clips": True}}])
+    check_chain([{"paint": {"scale": 20}}, {"mean3d": {"size": 5}}, {"gaussian": {"taps": 49, "sigma": 20.0}}])
+    check_chain([{"minmax": {"per": "video"}}, {"median": {"taps": 17}}, {"zscore": {"per": "all"}}])

@@ -4,7 +4,7 @@ columns -- fuse --> score of each row -- frame_scores --> scores of frames
                                       -- apply_chain  --> the same, as a paper does it (a list of steps)
 """
 
-from vad.aggregation.chain import STEPS, apply_chain, leaks
+from vad.aggregation.chain import STEPS, apply_chain, check_chain, leaks
 from vad.aggregation.frames import frame_scores, smooth
 from vad.aggregation.fusion import Fusion, HeadStatistics, Statistics, fuse, lowest
 
@@ -14,6 +14,7 @@ __all__ = [
     "HeadStatistics",
     "Statistics",
     "apply_chain",
+    "check_chain",
     "frame_scores",
     "fuse",
     "leaks",

@@ -12,7 +12,9 @@ import numpy as np
 
 from vad.aggregation.frames import frame_scores
 from vad.errors import ConfigError
-from vad.types import Record
+from vad.types import Record, ScoredVideo
+
+LONGEST = 100_000  # frames that a step may span, an hour of footage: kernels are made before they are used
 
 Padding = Literal["zero", "nearest", "reflect", "repeat"]
 
@@ -232,8 +234,26 @@ def apply_chain(
             raise ConfigError(f"paper_chain: {name} must follow paint")
         if takes not in (Rows, Maps):
             state = _frames(state, floor)
-        state = STEPS[name](state, **arguments)
+        try:
+            state = STEPS[name](state, **arguments)
+        except (TypeError, ValueError, ArithmeticError, MemoryError, IndexError) as error:
+            reason = " ".join(str(error).split()) or type(error).__name__
+            raise ConfigError(f"paper_chain: step {name} cannot be run with {arguments} ({reason})") from None
     return _frames(state, floor)
+
+
+def check_chain(chain: Sequence[Mapping[str, Mapping[str, Any]]]) -> None:
+    """Raise `ConfigError` for a chain that cannot be run, by running it on a box in a video of three frames."""
+    rows = Record(
+        videos=(ScoredVideo("a trial", "test", 3),),
+        offsets=np.array([0, 1]),
+        frame=np.array([1], np.int32),
+        box=np.array([[0, 0, 8, 8]], np.float32),
+    )
+    with np.errstate(divide="raise", invalid="raise"):
+        (frames,) = apply_chain(chain, rows, np.ones(1), floor=0.0)
+    if frames.shape != (3,) or not np.isfinite(frames).all():
+        raise ConfigError(f"paper_chain: {', '.join(map(str, chain))} gives no finite score for each frame")
 
 
 def _frames(state: "Rows | Maps | Frames", floor: float | None) -> Frames:
@@ -257,5 +277,9 @@ def _steps(chain: Sequence[Mapping[str, Any]]) -> list[tuple[str, dict[str, Any]
             inspect.signature(STEPS[name]).bind(None, **(arguments or {}))
         except TypeError as error:
             raise ConfigError(f"paper_chain: step {name}: {error}") from None
+        for length in ("taps", "size"):
+            value = (arguments or {}).get(length, 1)
+            if isinstance(value, bool) or not isinstance(value, int) or not 1 <= value <= LONGEST:
+                raise ConfigError(f"paper_chain: step {name}: {length} must be 1 to {LONGEST} frames, got {value!r}")
         steps.append((name, dict(arguments or {})))
     return steps
