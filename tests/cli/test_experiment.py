@@ -152,12 +152,26 @@ def test_runs_are_named_after_file_overrides_and_seed(experiment: Path, monkeypa
         (["--benchmark", "UCSDPed"], r"there is no benchmark 'UCSDPed' \(did you mean"),
         (["--benchmark", "/no/such/folder"], "there is no folder /no/such/folder"),
         (["--model", "vad.methods.nothing.Nothing"], "model: there is no such class"),
-        (["--config", "nowhere.yaml"], "config: File does not exist"),
+        (["--config", "nowhere.yaml"], "--config: there is no file nowhere.yaml"),
+        (["--config", ""], "--config: a file must follow"),
         (["--trainer", "nowhere.yaml"], "--trainer: there is no file nowhere.yaml"),
         (["--model.width", "${nothing.here}"], r"\$\{nothing.here\} names no key of the experiment"),
         (["--seed_everything", "true"], "expected"),
         (["word"], "'word' follows no option"),
+        (["--seed_everything", "-1"], "seed_everything: expected 0 to 4294967295, got -1"),
         (["--data.batch_size", "0"], "batch_size: expected at least 1, got 0"),
+        (["--data.checkpoint_every", "0"], "checkpoint_every: expected at least 1, got 0"),
+        (["--data.num_workers", "-1"], "num_workers: expected at least 0, got -1"),
+        (["--data.size", "0"], "size, offsets: expected at least one pixel and one frame, got 0"),
+        (["--data.offsets", "[]"], "size, offsets: expected at least one pixel and one frame"),
+        (["--model.width", "0"], "width: expected at least 1, got 0"),
+        (["--data.motion.threshold", "${data.init_args.motion.init_args.threshold}"], "threshold: Recursive"),
+        (["--data.seed", "${oc.env:NO_SUCH_VARIABLE}"], "data.init_args.seed: .*NO_SUCH_VARIABLE"),
+        (["--data.seed", "${seed"], r"data.init_args.seed: an interpolation is written \$\{key\}"),
+        (["--data.benchmark", "[1]"], "--benchmark|data.benchmark"),
+        (["--model", "vad.methods.lbr_spr.LBRSRP"], r"no such class .* \(did you mean 'LBRSPR'\?\)"),
+        (["--paper_chain", "[{fil: {value: 1}}]"], "paper_chain: there is no step 'fil'"),
+        (["--paper_chain", "[{fill: {value: a}}]"], "paper_chain: step fill cannot be run with"),
     ],
 )
 def test_a_mistake_is_one_line_that_names_the_key(experiment: Path, words: list[str], says: str) -> None:
@@ -173,6 +187,46 @@ def test_a_file_that_is_no_experiment_is_refused(tmp_path: Path, text: str) -> N
     with pytest.raises(ConfigError) as caught:
         parse(["--config", str(path)])
     assert "\n" not in str(caught.value)
+
+
+@pytest.mark.parametrize(
+    ("text", "says"),
+    [
+        ("", "expected keys such as model, data and trainer, found nothing"),
+        ("# a comment alone\n", "found nothing"),
+        ("- a\n", "found a list"),
+        ("words\n", "found a single value"),
+        ("model: {}\nmodel: {}\n", "line 2: 'model' stands there twice"),
+        ("data:\n  x: [1,\n", "line 3: is no YAML"),
+        ("a: &a [*a]\n", "an alias in it refers to itself"),
+        ("x: !!python/object/apply:os.system ['true']\n", "line 1: the tag .*os.system is not taken"),
+        ("modell: {class_path: a.B}\n", r"takes no 'modell' \(did you mean 'model'\?\)"),
+        ("trainer: {max_epoch: 3}\n", r"trainer takes no 'max_epoch' \(did you mean 'max_epochs'\?\)"),
+    ],
+)
+def test_a_wrong_file_is_named_with_its_line(tmp_path: Path, text: str, says: str) -> None:
+    path = tmp_path / "e.yaml"
+    path.write_text(text)
+    with pytest.raises(ConfigError, match=says):
+        parse_settings(["--config", str(path)])
+
+
+def test_a_binary_file_and_a_folder_are_no_experiments(tmp_path: Path) -> None:
+    path = tmp_path / "e.yaml"
+    path.write_bytes(b"\xff\xfe\x00")
+    with pytest.raises(ConfigError, match="is no text in UTF-8"):
+        parse_settings(["--config", str(path)])
+    with pytest.raises(ConfigError, match="Is a directory"):
+        parse_settings(["--config", str(tmp_path)])
+
+
+def test_a_file_that_explodes_is_refused_before_it_does(tmp_path: Path) -> None:
+    path = tmp_path / "e.yaml"
+    path.write_text(
+        "a0: &a0 [x, x, x]\n" + "".join(f"a{i}: &a{i} [{', '.join([f'*a{i - 1}'] * 9)}]\n" for i in range(1, 30))
+    )
+    with pytest.raises(ConfigError, match="is too large"):
+        parse_settings(["--config", str(path)])
 
 
 def test_an_experiment_is_asked_for() -> None:

@@ -11,6 +11,7 @@ from jsonargparse import ArgumentParser, Namespace
 
 import vad.benchmarks
 from vad.benchmarks import Benchmark
+from vad.cli.mistakes import readable
 from vad.errors import ConfigError
 
 
@@ -47,7 +48,7 @@ def parse_benchmark(parser: ArgumentParser, arguments: Sequence[str]) -> Namespa
     except ArgumentError as error:
         if "arguments are required: benchmark" in str(error):
             _option("")
-        raise ConfigError(_readable(str(error))) from error
+        raise ConfigError(readable(str(error))) from error
 
 
 def arrange(arguments: Sequence[str]) -> list[str]:
@@ -94,9 +95,3 @@ def _mapping(value: str) -> str:
     if not isinstance(given, dict) or not given.keys() <= {"class_path", "init_args"} or "class_path" not in given:
         raise ConfigError(f"--benchmark: expected {{class_path: NAME, init_args: {{...}}}}, got '{value}'")
     return value
-
-
-def _readable(message: str) -> str:
-    from vad.cli.experiment import readable  # imports Lightning: only where something is wrong
-
-    return readable(message)

@@ -6,9 +6,6 @@ Every argument of every class is an option, typed, with help from its docstring.
 (`${model.init_args.dim}`) is resolved after everything is merged, so overrides reach it.
 """
 
-import difflib
-import importlib
-import inspect
 import re
 from argparse import ArgumentError
 from collections.abc import Sequence
@@ -22,7 +19,10 @@ from lightning.pytorch import LightningModule, Trainer, seed_everything
 from lightning.pytorch.cli import LightningArgumentParser, LightningCLI
 from omegaconf.errors import OmegaConfBaseException
 
+from vad.aggregation import check_chain
 from vad.cli import benchmark_option
+from vad.cli.config_file import check_config_file
+from vad.cli.mistakes import readable
 from vad.cli.quiet import quiet
 from vad.datamodules.video_data import VideoData
 from vad.errors import ConfigError, VadError
@@ -146,6 +146,8 @@ def run_arguments(folder: RunFolder, arguments: Sequence[str]) -> list[str]:
 def _read(arguments: Sequence[str]) -> _Parser:
     if not _configs(arguments) and not {"-h", "--help"} & set(arguments):
         raise ConfigError("--config: give an experiment file, for instance --config experiments/lbr_spr_synthetic.yaml")
+    for path in _configs(arguments):
+        check_config_file(path)
     try:
         return _Parser(arrange(arguments))
     except (ArgumentError, OmegaConfBaseException, yaml.YAMLError) as error:
@@ -157,6 +159,9 @@ def _settings(parser: _Parser, arguments: Sequence[str]) -> Settings:
     seed = config["seed_everything"]
     if isinstance(seed, bool) or not isinstance(seed, int):
         raise ConfigError(f"seed_everything: expected a whole number, got {str(seed).lower()}")
+    if not 0 <= seed < 2**32:
+        raise ConfigError(f"seed_everything: expected 0 to {2**32 - 1}, got {seed}")
+    check_chain(config["paper_chain"] or ())
     path = _configs(arguments)[0]
     try:
         base = _Parser(["--config", path, "--seed_everything", str(seed)]).dump()
@@ -173,7 +178,7 @@ def _settings(parser: _Parser, arguments: Sequence[str]) -> Settings:
 
 
 def _configs(arguments: Sequence[str]) -> list[str]:
-    return [value for name, value in options_of(arguments) if name in ("-c", "--config") and value is not None]
+    return [value or "" for name, value in options_of(arguments) if name in ("-c", "--config")]
 
 
 def _own(error: BaseException) -> VadError | None:
@@ -198,8 +203,7 @@ def arrange(arguments: Sequence[str]) -> list[str]:
         if name in ("-c", "--config"):
             configs += [*(_CLEAR if configs and _sets_benchmark(value) else []), "--config", value or ""]
         elif name == "--trainer" and value is not None and not value.startswith("{"):
-            if not Path(value).is_file():
-                raise ConfigError(f"--trainer: there is no file {value}; experiments/trainers/ holds some")
+            check_config_file(value, option="--trainer")
             trainers += ["--trainer", value]
         elif name in ("--benchmark", "--data.benchmark", "--data.init_args.benchmark") and value is not None:
             rest += [*_CLEAR, *_benchmark(value)]
@@ -247,58 +251,3 @@ def _listed(value: Any) -> list[Any]:
     if value is None:
         return []
     return list(value) if isinstance(value, list | tuple) else [value]
-
-
-def readable(message: str) -> str:
-    """The innermost cause in one sentence, with the whole key in front of it.
-
-    In subclass mode the parser reports every type that a value failed to be, nested: the causes of the last class are
-    what a person can mend.
-    """
-    if missing := re.search(r"Interpolation key '(.+?)' not found(?:\s+full_key: (\S+))?", message):
-        return f"{missing[2] or 'an interpolation'}: ${{{missing[1]}}} names no key of the experiment"
-    lines = [line.strip().removeprefix("- ") for line in message.splitlines() if line.strip()]
-    keys = [match[1] for line in lines if (match := re.match(r'Parser key "(.+?)":', line))]
-    owners = [match[1] for line in lines if (match := re.match(r"Problem with given class_path '(.+?)'", line))]
-    given = [line.removeprefix("Given value: ") for line in lines if line.startswith("Given value: ")]
-    causes = [
-        line
-        for line in (
-            re.sub(r'^(Parser key ".+?":|Problem with given class_path \'.+?\':)\s*', "", line) for line in lines
-        )
-        if line
-        and not re.match(r"Does not validate|Subtypes:|Errors:|Given value|Expected a <class 'NoneType'>$", line)
-    ]
-    if not causes:
-        return f"{'.'.join(keys)}: not understood" if keys else " ".join(message.split())
-    cause = causes[-1]
-    if option := re.match(r"Option '(.+?)' is not accepted", cause):
-        owner = owners[-1] if owners else "the experiment"
-        cause = f"{owner.rsplit('.', 1)[-1]} takes no '{option[1]}'{_alike(option[1], _arguments(owner))}"
-    elif "import path" in cause or "has no attribute" in cause:
-        cause = f"there is no such class ({cause})"
-    elif expected := re.match(r"Expected a (.+?)(?:\. Got value: (.*))?$", cause):
-        value = (
-            expected[2]
-            if expected[2] is not None
-            else (given[0] if given and "NestedArg" not in given[0] else "another")
-        )
-        wanted = re.sub(r"<class '(?:.*\.)?(\w+)'>", r"\1", expected[1]).replace("typing.", "")
-        wanted = re.sub(r"Literal\[(.*)\]", r"one of \1", wanted)
-        cause = f"expected {wanted}, got {value}"
-    elif unknown := re.match(r"unrecognized arguments: (.*)", cause):
-        cause = f"there is no option {unknown[1]}"
-    return f"{'.'.join(keys)}: {cause}" if keys else cause
-
-
-def _arguments(class_path: str) -> list[str]:
-    try:
-        module, _, name = class_path.rpartition(".")
-        return list(inspect.signature(getattr(importlib.import_module(module), name)).parameters)
-    except (ImportError, AttributeError, ValueError, TypeError):
-        return []
-
-
-def _alike(word: str, known: Sequence[str]) -> str:
-    close = difflib.get_close_matches(word, known, n=1)
-    return f" (did you mean '{close[0]}'?)" if close else ""

@@ -121,6 +121,10 @@ class CubeData(VideoData):
         self.bands = (bands, 1) if isinstance(bands, int) else tuple(bands)
         if min(self.bands) < 1:
             raise ConfigError(f"bands: expected at least one row and one column, got {bands}")
+        if size < 1 or not offsets:
+            raise ConfigError(
+                f"size, offsets: expected at least one pixel and one frame, got {size} and {list(offsets)}"
+            )
         self.flow = flow
         defaults = ObjectRecipe.motion_confidences
         self.crops = CropRecipe(

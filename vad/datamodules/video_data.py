@@ -63,9 +63,12 @@ class VideoData(pl.LightningDataModule):
         protocol_splits(protocol)
         if not 0 <= validation < 1:
             raise ConfigError(f"validation: expected a share from 0 up to but not 1, got {validation}")
-        for name, limit in (("batch_size", batch_size), ("max_videos", max_videos), ("max_items", max_items)):
+        limits = {"batch_size": batch_size, "max_videos": max_videos, "max_items": max_items}
+        for name, limit in {**limits, "checkpoint_every": checkpoint_every}.items():
             if limit is not None and limit < 1:
                 raise ConfigError(f"{name}: expected at least 1, got {limit}")
+        if num_workers < 0:
+            raise ConfigError(f"num_workers: expected at least 0, got {num_workers}")
         self.benchmark = benchmark
         self.protocol = protocol
         self.batch_size = batch_size

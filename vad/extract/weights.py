@@ -79,12 +79,14 @@ def _download(known: Published, target: Path) -> None:
 
 
 def file_hash(path: Path) -> str:
-    """SHA-256 of a file; `VadError` where it is missing."""
+    """SHA-256 of a file; `VadError` where it is missing or cannot be read."""
     try:
         state = path.stat()
-    except OSError:
+        return _hash_state(str(path), state.st_size, state.st_mtime_ns)
+    except FileNotFoundError:
         raise VadError(f"{path}: there is no such file") from None
-    return _hash_state(str(path), state.st_size, state.st_mtime_ns)
+    except OSError as error:
+        raise VadError(f"{path}: cannot be read ({error.strerror})") from None
 
 
 @cache

@@ -197,6 +197,9 @@ class LBRSPR(AnomalyDetector):
         clip: float | None = None,
         precise_batchnorm: bool = False,
     ) -> None:
+        for name, count in (("bands", bands), ("frames", frames), ("width", width)):
+            if count < 1:
+                raise ConfigError(f"{name}: expected at least 1, got {count}")
         if weights is None:
             weights = {"appearance": 0.5, "motion": 1.0} if motion else {"appearance": 1.0}
         super().__init__(fusion=fusion, weights=weights, clip=clip, precise_batchnorm=precise_batchnorm)
