@@ -1,6 +1,7 @@
 """Motion masks find what moves, with bounded memory, and boxes follow the published rule."""
 
-from collections.abc import Iterator
+from collections import deque
+from collections.abc import Callable, Iterator
 
 import cv2
 import numpy as np
@@ -8,7 +9,15 @@ import pytest
 from walking_square import walk
 
 from vad.errors import ConfigError
-from vad.extract.motion import BackgroundSubtraction, FrameDifference, Motion, OpticalFlow, _windows, motion_boxes
+from vad.extract.motion import (
+    BackgroundSubtraction,
+    FrameDifference,
+    Motion,
+    OpticalFlow,
+    _smaller,
+    _windows,
+    motion_boxes,
+)
 
 MASKS = [OpticalFlow(), FrameDifference(), BackgroundSubtraction(window=40)]
 
@@ -16,13 +25,12 @@ MASKS = [OpticalFlow(), FrameDifference(), BackgroundSubtraction(window=40)]
 @pytest.mark.parametrize("motion", MASKS, ids=lambda m: type(m).__name__)
 def test_masks_cover_what_moves_and_not_the_ground(motion: Motion) -> None:
     frames = walk()
-    pairs = list(motion.masks(iter(frames)))
-    assert len(pairs) == len(frames)
-    for index, (frame, mask) in enumerate(pairs):
-        assert frame is frames[index]
+    masks = list(motion.masks(iter(frames)))
+    assert len(masks) == len(frames)
+    for mask in masks:
         assert mask.dtype == bool and mask.shape == (96, 160)
     x = 10 + 4 * 6
-    mask = pairs[6][1]
+    mask = masks[6]
     assert mask[40:64, x : x + 24].mean() > 0.4
     assert mask[:25].mean() < 0.02 and mask[80:].mean() < 0.02
 
@@ -30,7 +38,7 @@ def test_masks_cover_what_moves_and_not_the_ground(motion: Motion) -> None:
 @pytest.mark.parametrize("motion", MASKS, ids=lambda m: type(m).__name__)
 @pytest.mark.parametrize("count", [0, 1, 2])
 def test_short_clips_have_a_mask_for_each_frame(motion: Motion, count: int) -> None:
-    masks = [mask for _, mask in motion.masks(iter(walk(count)))]
+    masks = list(motion.masks(iter(walk(count))))
     assert len(masks) == count
     if count == 1:
         assert not masks[0].any()
@@ -52,12 +60,35 @@ def test_streams_hold_a_frame_or_two(motion: Motion, most: int) -> None:
 
 def test_windows_of_the_background_leave_no_frame_out() -> None:
     frames = [np.full((4, 4, 3), i, np.uint8) for i in range(23)]
-    seen = [frame[0, 0, 0] for frame, _ in BackgroundSubtraction(window=6).masks(iter(frames))]
-    assert seen == list(range(23))
+    assert len(list(BackgroundSubtraction(window=6).masks(iter(frames)))) == 23
     assert [len(window) for window in _windows(iter(frames[:20]), 6)] == [6, 6, 8], "a short rest joins the one before"
     assert [len(window) for window in _windows(iter(frames[:21]), 6)] == [6, 6, 6, 3]
-    with pytest.raises(ConfigError, match="window"):
-        list(BackgroundSubtraction(window=1).masks(iter(frames)))
+
+
+def test_a_background_of_wide_frames_is_made_of_smaller_ones() -> None:
+    masks = BackgroundSubtraction(window=40)
+    wide = [cv2.resize(frame, (160 * 12, 96 * 12), interpolation=cv2.INTER_NEAREST) for frame in walk()]
+    halved = [cv2.resize(frame, (320, 192), interpolation=cv2.INTER_AREA) for frame in wide]
+    for large, small in zip(masks.masks(iter(wide)), masks.masks(iter(halved)), strict=True):
+        np.testing.assert_array_equal(large[::6, ::6], small)
+        assert large.shape == (1152, 1920)
+    narrow = [np.full((8, 320, 3), 9, np.uint8)]
+    assert next(_smaller(narrow, deque())) is narrow[0], "frames up to 320 wide are taken as they are"
+
+
+@pytest.mark.parametrize(
+    "wrong",
+    [
+        lambda: BackgroundSubtraction(window=1),
+        lambda: BackgroundSubtraction(samples=0),
+        lambda: BackgroundSubtraction(close=0),
+        lambda: BackgroundSubtraction(smooth=4),
+        lambda: FrameDifference(blur=4),
+    ],
+)
+def test_settings_that_opencv_would_refuse_are_refused_when_they_are_read(wrong: Callable[[], Motion]) -> None:
+    with pytest.raises(ConfigError, match="expected"):
+        wrong()
 
 
 def test_flow_counts_pixels_of_a_512_x_384_frame_and_is_not_rescaled() -> None:

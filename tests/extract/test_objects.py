@@ -1,5 +1,7 @@
 """Objects: detector rows of every confidence, then the motion rows made for each, in one pass over the frames."""
 
+import weakref
+from collections.abc import Iterator
 from pathlib import Path
 
 import numpy as np
@@ -8,7 +10,7 @@ from walking_square import SquareDetector, Walks, square_at, walk
 
 from vad.errors import ConfigError, VideoError
 from vad.extract.boxes import intersection
-from vad.extract.motion import FrameDifference, OpticalFlow
+from vad.extract.motion import BackgroundSubtraction, FrameDifference, OpticalFlow
 from vad.extract.objects import ObjectRecipe, ObjectWorker, concatenate
 from vad.types import Objects, Video
 
@@ -52,6 +54,21 @@ def test_boxes_below_the_area_are_stored_but_not_blanked() -> None:
     assert (objects_of(recipe(25 * 25)).source > 0).sum() == 0  # the box is blanked, and with it all that moves
     larger = objects_of(recipe(25 * 25 + 1))
     assert (larger.source == 0).sum() == 20 and (larger.source > 0).sum() >= 18
+
+
+def test_frames_do_not_wait_for_the_background_where_no_detector_sees_them() -> None:
+    alive: list[weakref.ref[np.ndarray]] = []
+
+    def frames() -> Iterator[np.ndarray]:
+        for frame in walk(60):
+            wide = np.repeat(np.repeat(frame, 4, 0), 4, 1)
+            alive.append(weakref.ref(wide))
+            yield wide
+
+    worker = ObjectRecipe(motion=BackgroundSubtraction(window=40)).worker("cpu")
+    assert isinstance(worker, ObjectWorker)
+    next(worker.stream(frames(), Video("v", "test"), 60))
+    assert sum(reference() is not None for reference in alive) <= 2
 
 
 def test_motion_alone_and_detector_alone() -> None:

@@ -1,6 +1,7 @@
 """Where does something move? Three answers without weights: optical flow, frame differences, background subtraction."""
 
 from abc import ABC, abstractmethod
+from collections import deque
 from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
 from typing import Literal
@@ -12,6 +13,7 @@ from vad.cache import Content
 from vad.errors import ConfigError
 
 FLOW_SIZE = (512, 384)  # width, height of the frames that flow is computed on, and the unit of its vectors
+WIDEST = 320  # of the frames that a background is made of
 
 PRESETS = {
     "medium": cv2.DISOPTICAL_FLOW_PRESET_MEDIUM,
@@ -25,8 +27,8 @@ class Motion(Content, ABC):
     """Settings of a motion mask, and of the boxes that are cut out of it."""
 
     @abstractmethod
-    def masks(self, frames: Iterable[np.ndarray]) -> Iterator[tuple[np.ndarray, np.ndarray]]:
-        """Stream frames uint8 RGB (h, w, 3) of one clip to (frame, mask bool (h, w)), in order, with bounded memory."""
+    def masks(self, frames: Iterable[np.ndarray]) -> Iterator[np.ndarray]:
+        """Stream frames uint8 RGB (h, w, 3) of one clip to masks bool (h, w), in order, with bounded memory."""
 
 
 @dataclass(frozen=True)
@@ -49,9 +51,9 @@ class OpticalFlow(Motion):
     preset: Literal["medium", "fast", "ultrafast"] = "medium"
     flownet2_compat: bool = False
 
-    def masks(self, frames: Iterable[np.ndarray]) -> Iterator[tuple[np.ndarray, np.ndarray]]:
-        for frame, flow in self.fields(frames):
-            yield frame, np.square(flow).sum(2) > self.threshold
+    def masks(self, frames: Iterable[np.ndarray]) -> Iterator[np.ndarray]:
+        for _, flow in self.fields(frames):
+            yield np.square(flow).sum(2) > self.threshold
 
     def fields(self, frames: Iterable[np.ndarray]) -> Iterator[tuple[np.ndarray, np.ndarray]]:
         """Stream frames to (frame, flow float32 (h, w, 2)): x, y in pixels of a 512 x 384 frame."""
@@ -87,19 +89,21 @@ class FrameDifference(Motion):
     threshold: int = 18
     blur: int = 3
 
-    def masks(self, frames: Iterable[np.ndarray]) -> Iterator[tuple[np.ndarray, np.ndarray]]:
-        frame: np.ndarray | None = None
+    def __post_init__(self) -> None:
+        _odd("blur", self.blur)
+
+    def masks(self, frames: Iterable[np.ndarray]) -> Iterator[np.ndarray]:
         blurred: np.ndarray | None = None
         before: np.ndarray | None = None
         for following in frames:
             next_blurred = cv2.GaussianBlur(following, (self.blur, self.blur), 0)
-            if frame is not None and blurred is not None:
+            if blurred is not None:
                 after = cv2.absdiff(blurred, next_blurred)
-                yield frame, self._moves(after if before is None else cv2.add(before, after))
+                yield self._moves(after if before is None else cv2.add(before, after))
                 before = after
-            frame, blurred = following, next_blurred
-        if frame is not None:
-            yield frame, self._moves(np.zeros_like(frame) if before is None else before)
+            blurred = next_blurred
+        if blurred is not None:
+            yield self._moves(np.zeros_like(blurred) if before is None else before)
 
     def _moves(self, difference: np.ndarray) -> np.ndarray:
         return np.asarray((difference > self.threshold).any(2))
@@ -109,15 +113,17 @@ class FrameDifference(Motion):
 class BackgroundSubtraction(Motion):
     """Something is there where a frame differs from the median of frames around it: for static cameras.
 
-    Finds what stands still for less than half of the window, and finds slow things whole where flow finds edges.
+    Finds what stands still for less than half of the window, and finds slow things whole where flow finds edges. Frames
+    wider than `WIDEST` are made smaller first, and their masks larger again: a window of one and a half holds some
+    100 MB then, whatever the footage.
 
     Args:
         threshold: In grey levels, on the largest difference of the three colours.
         window: Frames over which the median is taken, 12 seconds at 25 frames a second; a clip is cut into windows of
-            this length (a rest shorter than half joins the one before): it bounds memory and follows a changing scene.
+            this length (a rest shorter than half joins the one before): it follows a changing scene.
         samples: Frames of a window that the median sees, evenly spaced.
-        smooth: Odd side of the median filter over the mask, against camera noise.
-        close: Side of the square that gaps are closed with, so that a person is one region.
+        smooth: Odd side of the median filter over the (smaller) mask, against camera noise.
+        close: Side of the square that gaps in it are closed with, so that a person is one region.
     """
 
     threshold: int = 24
@@ -126,15 +132,24 @@ class BackgroundSubtraction(Motion):
     smooth: int = 5
     close: int = 5
 
-    def masks(self, frames: Iterable[np.ndarray]) -> Iterator[tuple[np.ndarray, np.ndarray]]:
-        for window in _windows(frames, self.window):
+    def __post_init__(self) -> None:
+        if min(self.window - 1, self.samples, self.close) < 1:
+            raise ConfigError(
+                "window, samples, close: expected at least 2 frames, 1 frame and 1 pixel, "
+                f"got {self.window}, {self.samples} and {self.close}"
+            )
+        _odd("smooth", self.smooth)
+
+    def masks(self, frames: Iterable[np.ndarray]) -> Iterator[np.ndarray]:
+        sizes: deque[tuple[int, int]] = deque()  # width and height of the frames that a window holds
+        for window in _windows(_smaller(frames, sizes), self.window):
             chosen = np.linspace(0, len(window) - 1, min(self.samples, len(window))).round().astype(int)
             background = np.median(np.stack([window[i] for i in chosen]), axis=0).round().astype(np.uint8)
             square = np.ones((self.close, self.close), np.uint8)
             for frame in window:
                 mask = (cv2.absdiff(frame, background).max(2) > self.threshold).astype(np.uint8)
                 mask = cv2.morphologyEx(cv2.medianBlur(mask, self.smooth), cv2.MORPH_CLOSE, square)
-                yield frame, mask.astype(bool)
+                yield cv2.resize(mask, sizes.popleft(), interpolation=cv2.INTER_NEAREST).astype(bool)
 
 
 def motion_boxes(
@@ -164,10 +179,23 @@ def _grey(frame: np.ndarray) -> np.ndarray:
     return cv2.cvtColor(frame, cv2.COLOR_RGB2GRAY)
 
 
+def _odd(name: str, side: int) -> None:
+    if side < 1 or side % 2 == 0:
+        raise ConfigError(f"{name}: expected an odd number of pixels, got {side}")
+
+
+def _smaller(frames: Iterable[np.ndarray], sizes: deque[tuple[int, int]]) -> Iterator[np.ndarray]:
+    """Frames at most `WIDEST` wide; their sizes before go into `sizes`."""
+    for frame in frames:
+        height, width = frame.shape[:2]
+        sizes.append((width, height))
+        if width > WIDEST:
+            frame = cv2.resize(frame, (WIDEST, max(1, round(height * WIDEST / width))), interpolation=cv2.INTER_AREA)
+        yield frame
+
+
 def _windows(frames: Iterable[np.ndarray], length: int) -> Iterator[list[np.ndarray]]:
     """Frames in lists of `length`; a rest shorter than half of it joins the list before."""
-    if length < 2:
-        raise ConfigError(f"window: expected at least 2 frames, got {length}")
     held: list[np.ndarray] = []
     for frame in frames:
         held.append(frame)

@@ -5,6 +5,7 @@ frames -> detector -> boxes above 0.1 ----------------------------> rows with so
 """
 
 import time
+from collections import deque
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from itertools import chain, islice
@@ -87,22 +88,40 @@ class ObjectWorker:
         return arrays, {"frames": count, "objects": len(objects), "seconds": round(time.perf_counter() - started, 3)}
 
     def stream(self, frames: Iterable[np.ndarray], video: Video, count: int) -> Iterator[Objects]:
-        """The objects of each of `count` frames uint8 RGB (h, w, 3), in order; at most `BATCH` frames are held."""
+        """The objects of each of `count` frames uint8 RGB (h, w, 3), in order. `BATCH` frames are held, and those
+        that wait for their mask."""
         motion = self._recipe.motion
-        pairs: Iterator[tuple[np.ndarray, np.ndarray | None]]
+        pairs: Iterator[tuple[np.ndarray | None, np.ndarray | None]]
         if motion is None:
             pairs = ((frame, None) for frame in frames)
         else:  # no motion across a cut
-            pairs = chain.from_iterable(motion.masks(clip) for _, clip in clips(frames, count, video.cuts))
+            parts = (clip for _, clip in clips(frames, count, video.cuts))
+            pairs = chain.from_iterable(self._with_masks(motion, clip) for clip in parts)
         first = 0
         while batch := list(islice(pairs, BATCH)):
             indices = range(first, first + len(batch))
             seen: Sequence[Detections] = [NOTHING] * len(batch)
             if self._detector is not None:
-                seen = self._detector(np.stack([frame for frame, _ in batch]), video=video.id, indices=indices)
+                seen = self._detector(
+                    np.stack([frame for frame, _ in batch if frame is not None]), video=video.id, indices=indices
+                )
             for index, detections, (_, mask) in zip(indices, seen, batch, strict=True):
                 yield self._frame(index, detections, mask)
             first += len(batch)
+
+    def _with_masks(
+        self, motion: Motion, clip: Iterable[np.ndarray]
+    ) -> Iterator[tuple[np.ndarray | None, np.ndarray | None]]:
+        """Each frame with its mask. Frames wait for their masks only where a detector wants to see them."""
+        waiting: deque[np.ndarray | None] = deque()
+
+        def passing() -> Iterator[np.ndarray]:
+            for frame in clip:
+                waiting.append(None if self._detector is None else frame)
+                yield frame
+
+        for mask in motion.masks(passing()):
+            yield waiting.popleft(), mask
 
     def _frame(self, index: int, seen: Detections, mask: np.ndarray | None) -> Objects:
         """Detector rows of one frame, then for each motion confidence the motion rows."""
