@@ -1,5 +1,6 @@
 """Files are written in one way: a temporary name beside the target, flush, rename. Nothing is ever unpickled."""
 
+import errno
 import hashlib
 import json
 import os
@@ -26,7 +27,8 @@ def atomic_write(path: str | Path) -> Iterator[IO[bytes]]:
     """Open a binary stream whose content appears at `path` completely or not at all.
 
     The stream is a hidden file in the same folder (a rename across file systems would be a copy). It is flushed to the
-    disk before it takes the name, and so is the folder afterwards. An exception inside the block removes it.
+    disk before it takes the name, and so is the folder afterwards. An exception inside the block removes it; an
+    `OSError` (a full disk, a folder that is read-only) names the file.
     """
     path = Path(path)
     path.parent.mkdir(parents=True, exist_ok=True)
@@ -37,6 +39,9 @@ def atomic_write(path: str | Path) -> Iterator[IO[bytes]]:
             stream.flush()
             os.fsync(stream.fileno())
         temporary.replace(path)
+    except OSError as error:  # numpy's own says neither number nor file
+        temporary.unlink(missing_ok=True)
+        raise OSError(error.errno or errno.EIO, error.strerror or str(error), str(path)) from error
     except BaseException:
         temporary.unlink(missing_ok=True)
         raise
@@ -107,12 +112,14 @@ def hash_json(value: Any, digits: int = 12) -> str:
 def identity(path: str | Path) -> dict[str, int | str]:
     """What tells one state of a video from another without reading all of it.
 
-    A file: size, modification time and the SHA-256 of its first and last 64 KiB. A folder of frames: number, summed size
-    and latest modification time of its visible files, and a hash of their names and sizes.
+    A file: size, modification time and the SHA-256 of its first and last 64 KiB. A folder of frames: number, summed
+    size and latest modification time of its visible files, and a hash of their names and sizes.
     """
     path = Path(path)
     if path.is_dir():
-        entries = sorted((e for e in os.scandir(path) if e.is_file() and not e.name.startswith(".")), key=lambda e: e.name)
+        entries = sorted(
+            (e for e in os.scandir(path) if e.is_file() and not e.name.startswith(".")), key=lambda e: e.name
+        )
         stats = [entry.stat() for entry in entries]
         return {
             "files": len(entries),

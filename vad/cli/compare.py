@@ -1,16 +1,16 @@
 """`vad compare RUN...`: table in the terminal, Markdown, CSV, one HTML page."""
 
-import argparse
 from collections.abc import Sequence
 from pathlib import Path
 
 from vad import files
+from vad.cli.mistakes import Parser
 from vad.errors import VadError
 
 
 def main(arguments: Sequence[str]) -> None:
     """Compare finished runs and write the comparison."""
-    parser = argparse.ArgumentParser(
+    parser = Parser(
         prog="vad compare", description="Put finished runs side by side: what they score, and whether that is luck."
     )
     parser.add_argument("runs", nargs="+", metavar="RUN", help="run folders, or folders above them")

@@ -1,6 +1,7 @@
 """`vad VERB ...`: the table of verbs, and what their errors look like. Imports nothing heavy."""
 
 import importlib
+import os
 import sys
 from collections.abc import Sequence
 
@@ -46,12 +47,21 @@ def main(arguments: Sequence[str] | None = None) -> int:
         print(f"vad: there is no verb '{words[0]}'; 'vad --help' lists them", file=sys.stderr)
         return 2
     try:
-        return importlib.import_module(VERBS[words[0]][0]).main(words[1:]) or 0
+        status = importlib.import_module(VERBS[words[0]][0]).main(words[1:]) or 0
+        return 2 if len(words) == 1 and status == 0 else status  # a verb alone explains itself, and has done nothing
     except VadError as error:
         if debug:
             raise
         print(f"vad {words[0]}: {error}", file=sys.stderr)
         return error.exit_status
+    except BrokenPipeError:  # whoever read what was printed has gone: vad cache list | head
+        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+        return 1
+    except OSError as error:
+        if debug or error.errno is None:
+            raise
+        print(f"vad {words[0]}: {error.filename or 'a file'}: {error.strerror}", file=sys.stderr)
+        return 2
     except KeyboardInterrupt:
         print(f"vad {words[0]}: stopped; the same command continues", file=sys.stderr)
         return 130

@@ -1,12 +1,15 @@
 """What the parser says about a mistake, in one sentence that names the key. Imports nothing heavy."""
 
+import argparse
 import difflib
 import importlib
 import inspect
 import re
 from collections.abc import Sequence
+from typing import NoReturn
 
 import vad.benchmarks
+from vad.errors import ConfigError
 
 # What an experiment file holds, for a word that is near to one of them.
 KEYS = ("model", "data", "trainer", "paper_chain", "checkpoint", "name", "finetune", "log", "seed_everything")
@@ -17,6 +20,13 @@ _ADVICE = re.compile(
     r"|a class path \(str\)|a dict with|Expected a path but"
 )
 _NO_CLASS = re.compile(r"import path|has no attribute|No module named")
+
+
+class Parser(argparse.ArgumentParser):
+    """A parser of the standard library whose complaints are `ConfigError`s of one line, without the page of usage."""
+
+    def error(self, message: str) -> NoReturn:
+        raise ConfigError(message)
 
 
 def readable(message: str) -> str:

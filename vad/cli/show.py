@@ -5,6 +5,7 @@ from collections.abc import Iterator, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING
 
+from vad.cli.mistakes import Parser
 from vad.errors import ConfigError, VadError
 
 if TYPE_CHECKING:
@@ -25,7 +26,7 @@ EXAMPLES = """examples:
 
 def main(arguments: Sequence[str]) -> None:
     """Draw frames with boxes and truth, crops, and scores where there are any."""
-    parser = argparse.ArgumentParser(
+    parser = Parser(
         prog="vad show",
         description="Draw what the suite sees of one video: frames with boxes (blue: detector, orange: motion) and "
         "truth (red), the crops of one frame, and the score curve of a run. Other options go to the experiment.",

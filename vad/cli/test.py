@@ -21,7 +21,7 @@ def main(arguments: Sequence[str]) -> None:
         raise ConfigError(f"the run folder comes first: vad test RUN {' '.join(arguments)}")
     from vad import stages
     from vad.cli.experiment import parse, run_arguments
-    from vad.runs import RunFolder, read_config, folder_of_test
+    from vad.runs import RunFolder, folder_of_test, read_config
 
     run = RunFolder(Path(arguments[0]))
     config = read_config(run)

@@ -123,7 +123,7 @@ def _serve(work: Loads[Any, Any], device: str, threads: int, pipe: Connection) -
             pipe.send(("result", compute(item)))
     except (EOFError, ConnectionError):
         return
-    except VadError as error:
+    except (VadError, OSError) as error:
         pipe.send(("error", error))
     except Exception:
         pipe.send(("error", RuntimeError(f"a process failed:\n{traceback.format_exc()}")))
