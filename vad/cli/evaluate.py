@@ -47,8 +47,9 @@ def main(arguments: Sequence[str]) -> None:
     options = parse_benchmark(parser, arguments)
     if options.fusion is None and (options.weights is not None or options.clip is not None):
         raise ConfigError("--weights and --clip belong to --fusion")
-    if options.draws < 0:
-        raise ConfigError(f"--draws: expected 0 or more, got {options.draws}")
+    for name in ("draws", "seed"):
+        if options[name] < 0:
+            raise ConfigError(f"--{name}: expected 0 or more, got {options[name]}")
 
     if Path(options.scores).suffix == ".npz":
         scores = Scores.load(options.scores)

@@ -162,6 +162,10 @@ def _settings(parser: _Parser, arguments: Sequence[str]) -> Settings:
     if not 0 <= seed < 2**32:
         raise ConfigError(f"seed_everything: expected 0 to {2**32 - 1}, got {seed}")
     check_chain(config["paper_chain"] or ())
+    if config["out"] == "":
+        raise ConfigError("--out: a folder must follow")
+    if config["name"] is not None and not re.fullmatch(r"(?!\.)[^/\0]{1,200}", config["name"]):
+        raise ConfigError(f"--name: expected a name for a folder, without / or a dot before it, got '{config['name']}'")
     path = _configs(arguments)[0]
     try:
         base = _Parser(["--config", path, "--seed_everything", str(seed)]).dump()

@@ -59,6 +59,8 @@ def take_seeds(arguments: Sequence[str]) -> tuple[list[int | None], list[str]]:
             seeds: list[int | None] = [int(seed) for seed in listed.split(",")]
         except ValueError:
             raise ConfigError(f"--seeds: expected whole numbers with commas between, got '{listed}'") from None
+        if len(set(seeds)) < len(seeds):
+            raise ConfigError(f"--seeds: a seed stands there twice, in '{listed}'")
         return seeds, words[:position] + rest
     return [None], words
 
