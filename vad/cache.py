@@ -87,9 +87,21 @@ class Entry:
         except VadError:
             return False
 
+    @property
+    def broken(self) -> str | None:
+        """Why the video could not be read, where the entry is the mark of one that was skipped; `None` elsewhere."""
+        try:
+            reason = self.describe().get("broken")
+        except VadError:
+            return None
+        return None if reason is None else str(reason)
+
     def read(self, name: str, *, mmap: bool = True) -> np.ndarray:
         """One array, memory-mapped by default; raises `CacheError` where it is missing or damaged."""
-        described = self.describe()["arrays"].get(name)
+        found = self.describe()
+        described = found["arrays"].get(name)
+        if "broken" in found:
+            raise CacheError(f"{self.folder}: the video was skipped, since it could not be read ({found['broken']})")
         if described is None:
             raise CacheError(f"{self.folder}: holds no array '{name}'; delete the folder and extract again")
         array = files.read_npy(self.folder / f"{name}.npy", mmap=mmap)
@@ -119,15 +131,20 @@ class Entry:
 
         Several processes may write the same entry: the last rename wins, and every reader sees one of them whole.
         """
+        self._write(arrays, {"identity": dict(identity), "extra": dict(extra or {})})
+
+    def mark_broken(self, reason: str, *, identity: Mapping[str, Any]) -> None:
+        """Write an entry without arrays, that says why a video in this state is left out."""
+        self._write({}, {"identity": dict(identity), "broken": reason})
+
+    def _write(self, arrays: Mapping[str, np.ndarray], about: Mapping[str, Any]) -> None:
         self.folder.parent.mkdir(parents=True, exist_ok=True)
         temporary = _beside(self.folder)
         try:
             for name, array in arrays.items():
                 files.write_npy(temporary / f"{name}.npy", array)
             described = {name: [str(array.dtype), list(array.shape)] for name, array in arrays.items()}
-            files.write_json(
-                temporary / "entry.json", {"identity": dict(identity), "arrays": described, "extra": dict(extra or {})}
-            )
+            files.write_json(temporary / "entry.json", {**about, "arrays": described})
             self._put_in_place(temporary)
             files.sync_folder(self.folder.parent)
         finally:

@@ -87,8 +87,25 @@ def test_a_broken_video_stops_or_is_skipped_and_counted(walks: Walks, processes:
     objects, crops = extract([OBJECTS, CROPS], walks, walks.videos("test"), processes=processes, on_broken="skip")
     ((video, reason),) = objects.skipped
     assert video == "bad" and "cannot be decoded" in reason
-    assert crops.skipped == () and crops.computed == 3, "recipes that follow leave it out"
-    assert {v.id for v in missing(CROPS, walks, walks.videos("test"))} == {"bad"}
+    assert crops.skipped == objects.skipped and crops.computed == 3, "recipes that follow leave it out"
+    assert not missing(CROPS, walks, walks.videos("test")), "it is marked, so that fitting knows"
+    with pytest.raises(CacheError, match=r"was skipped, since it could not be read .*cannot be decoded"):
+        cache.entry("walks", CROPS, "bad").read("crop")
+
+
+def test_a_skipped_video_is_not_tried_again_until_it_changes_or_nothing_may_be_skipped(walks: Walks) -> None:
+    (walks.root / "bad.walk").write_text("broken")
+    recipes: list[Extraction] = [OBJECTS, CROPS]
+    extract(recipes, walks, walks.videos("test"), on_broken="skip")
+    again = extract(recipes, walks, walks.videos("test"), on_broken="skip")
+    assert [(s.computed, s.present, len(s.skipped)) for s in again] == [(0, 3, 1)] * 2
+    with pytest.raises(VideoError, match="cannot be decoded"):
+        extract(recipes, walks, walks.videos("test"))
+    with pytest.raises(VideoError, match="cannot be decoded"):
+        extract([CROPS], walks, walks.videos("test"))
+    (walks.root / "bad.walk").write_text("5")
+    mended = extract(recipes, walks, walks.videos("test"), on_broken="skip")
+    assert [(s.computed, s.present, len(s.skipped)) for s in mended] == [(1, 3, 0)] * 2
 
 
 @pytest.mark.slow

@@ -8,7 +8,7 @@ import numpy as np
 from vad import files
 from vad.benchmarks.benchmark import Benchmark
 from vad.benchmarks.frame_folders import walk
-from vad.errors import DataError, VadError
+from vad.errors import DataError, VadError, VideoError
 from vad.types import Report, Split, Truth, Video
 from vad.video import VideoReader, open_video
 from vad.video.image_folder import SUFFIXES
@@ -56,7 +56,7 @@ class Footage(Benchmark):
             raise DataError(
                 f"{self.name}: there is no video of {split} below {self._folder(split) or self.root / split}"
             )
-        return [self._video(split, video_id, path) for video_id, path in paths.items()]
+        return [self._listed(split, video_id, path) for video_id, path in paths.items()]
 
     def open(self, video: Video) -> VideoReader:
         if video.path is None:
@@ -137,10 +137,20 @@ class Footage(Benchmark):
                 paths[video_id] = path
         return dict(sorted(paths.items()))
 
-    def _video(self, split: Split, video_id: str, path: Path) -> Video:
+    def _listed(self, split: Split, video_id: str, path: Path) -> Video:
+        """A video that cannot be opened has no length: extraction stops at it, or skips it."""
+        try:
+            return self._video(split, video_id, path)
+        except VideoError:
+            return Video(id=video_id, split=split, path=path, label=self._label(split, path))
+
+    def _label(self, split: Split, path: Path) -> int | None:
         parts = path.relative_to(self.root).parts
-        label = 1 if "abnormal" in parts else 0 if "normal" in parts or split == "train" else None
+        return 1 if "abnormal" in parts else 0 if "normal" in parts or split == "train" else None
+
+    def _video(self, split: Split, video_id: str, path: Path) -> Video:
         with open_video(path) as reader:
+            label = self._label(split, path)
             return Video(
                 id=video_id, split=split, path=path, label=label, frames=len(reader), fps=reader.fps, size=reader.size
             )

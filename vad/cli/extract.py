@@ -88,12 +88,22 @@ def launch_options(arguments: Sequence[str]) -> tuple[int, str, "OnBroken", list
         options, rest = parser.parse_known_args(arguments)
     except ArgumentError as error:
         raise ConfigError(f"{error.argument_name}: {error.message}") from None
-    device = options.device
-    if device == "auto":
-        import torch
+    return options.processes, device_of(options.device), options.on_broken, rest
 
-        device = "cuda" if torch.cuda.is_available() else "cpu"
-    return options.processes, device, options.on_broken, rest
+
+def device_of(name: str) -> str:
+    """The device of that name; `auto` is cuda where there is one. Raises `ConfigError` where there is none."""
+    if name == "cpu":
+        return name
+    import torch
+
+    count = torch.cuda.device_count() if torch.cuda.is_available() else 0
+    if name == "auto":
+        return "cuda" if count else "cpu"
+    known = ["cpu", "cuda", *(f"cuda:{index}" for index in range(count))] if count else ["cpu"]
+    if name not in known:
+        raise ConfigError(f"--device: expected auto or one of {', '.join(known)}, which this machine has, got '{name}'")
+    return name
 
 
 def carry_out(
@@ -117,10 +127,13 @@ def carry_out(
             on_broken=on_broken,
             progress=bars.show,
         )
+    named: set[str] = set()
     for summary in summaries:
         print(line(benchmark, summary))
         for video, reason in summary.skipped:
-            print(f"  skipped {video}: {reason}")
+            if video not in named:  # what follows is made from it, and skips it too
+                print(f"  skipped {video}: {reason}")
+        named |= {video for video, _ in summary.skipped}
 
 
 def line(benchmark: "Benchmark", summary: "Summary") -> str:

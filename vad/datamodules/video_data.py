@@ -14,7 +14,7 @@ from torch.utils.data import DataLoader, Dataset
 from vad import cache
 from vad.benchmarks import Benchmark
 from vad.datamodules.order import BatchOrder
-from vad.errors import CacheError, ConfigError
+from vad.errors import CacheError, ConfigError, DataError
 from vad.extract.extraction import Extraction
 from vad.extract.launch import identity_of
 from vad.types import Protocol, Record, Split, Video, protocol_splits
@@ -114,7 +114,7 @@ class VideoData(pl.LightningDataModule):
         splits = protocol_splits(self.protocol)
         every = _unique((*splits.fit, *splits.score))
         sources = {source.id: source for split in every for source in self.benchmark.sources(split)}
-        return _unique(sources[part.source] for video in self._videos(every) for part in self.benchmark.parts(video))
+        return _unique(sources[source] for video in self._listed(every) for source in self._sources_of(video))
 
     def missing(self) -> list[tuple[Extraction, Video]]:
         """Entries that are not in the cache, or were made from another state of the video."""
@@ -215,8 +215,31 @@ class VideoData(pl.LightningDataModule):
         """Rank of this process and number of processes."""
         return (0, 1) if self.trainer is None else (self.trainer.global_rank, self.trainer.world_size)
 
-    def _videos(self, splits: Iterable[Split]) -> list[Video]:
+    def broken(self) -> dict[str, str]:
+        """Source videos that extraction had to skip, with the reason: whatever consists of one is left out."""
+        last = self.recipes()[-1]
+        marks = ((v.id, cache.entry(self.benchmark.dataset, last, v.id).broken) for v in self.needed())
+        return {video: reason for video, reason in marks if reason is not None}
+
+    def _listed(self, splits: Iterable[Split]) -> list[Video]:
         return [video for split in splits for video in self.benchmark.videos(split)[: self.max_videos]]
+
+    def _sources_of(self, video: Video) -> list[str]:
+        if video.frames is None and video.path is not None:  # it cannot be opened, which extraction has to say
+            return [video.id]
+        return [part.source for part in self.benchmark.parts(video)]
+
+    def _videos(self, splits: Iterable[Split]) -> list[Video]:
+        listed, broken = self._listed(splits), self.broken()
+        if not broken:
+            return listed
+        left = [v for v in listed if not any(source in broken for source in self._sources_of(v))]
+        if not left:
+            raise DataError(
+                f"{self.benchmark.name}: none of {len(listed)} videos could be read, the first for this reason: "
+                f"{next(iter(broken.values()))}"
+            )
+        return left
 
     def _draw(self, video_id: str) -> str:
         return hashlib.sha256(f"{self.seed}:{video_id}".encode()).hexdigest()

@@ -70,8 +70,8 @@ def extract(
         videos: Sources (`benchmark.sources`, `VideoData.needed`), each once.
         processes: Worker processes on this machine; their threads share its cores.
         device: `cpu`, `cuda`, `cuda:1`; with `cuda`, processes take the devices in turn.
-        on_broken: `stop` raises at the first video that cannot be read; `skip` counts it in the summary and leaves it
-            out of the recipes that follow.
+        on_broken: `stop` raises at the first video that cannot be read; `skip` counts it in the summary and marks it in
+            the cache, so that it is left out of what follows. `stop` tries marked videos again.
         progress: Called before the first video of a recipe, and after each.
 
     Raises `CacheError` where a source entry is missing, `VideoError` for a broken video, and whatever a process raised.
@@ -86,8 +86,6 @@ def extract(
     for recipe in recipes:
         job = Job(recipe, benchmark, on_broken)
         summaries.append(_carry_out(job, mine, processes=processes, device=device, progress=progress))
-        broken = {video for video, _ in summaries[-1].skipped}
-        mine = [video for video in mine if video.id not in broken]
     return summaries
 
 
@@ -95,7 +93,7 @@ def _carry_out(
     job: "Job", videos: Sequence[Video], *, processes: int, device: str, progress: Callable[[Progress], None]
 ) -> Summary:
     started = time.perf_counter()
-    todo = missing(job.recipe, job.benchmark, videos)
+    todo = job.todo(videos)
     _require_sources(job.recipe, job.benchmark, todo)
     cache.declare(job.benchmark.dataset, job.recipe)
     finished: list[Done] = []
@@ -104,12 +102,14 @@ def _carry_out(
         for done in pool.map(todo):
             finished.append(done)
             progress(Progress(job.recipe, done, len(finished), len(todo)))
-    skipped = tuple((done.video, done.broken) for done in finished if done.broken is not None)
-    overtaken = sum(done.present for done in finished)
+    computed = sum(done.broken is None and not done.present for done in finished)
+    skipped = tuple(
+        (video.id, reason) for video in videos if (reason := job.entry(job.recipe, video).broken) is not None
+    )
     return Summary(
         recipe=job.recipe,
-        computed=len(finished) - len(skipped) - overtaken,
-        present=len(videos) - len(todo) + overtaken,
+        computed=computed,
+        present=len(videos) - computed - len(skipped),
         frames=sum(done.frames for done in finished),
         seconds=time.perf_counter() - started,
         skipped=skipped,
@@ -128,18 +128,32 @@ class Job:
         worker = self.recipe.worker(device)
         return lambda video: self._compute(worker, video)
 
+    def entry(self, recipe: Recipe, video: Video) -> cache.Entry:
+        """Where a recipe's arrays of a video lie."""
+        return cache.entry(self.benchmark.dataset, recipe, video.id)
+
+    def todo(self, videos: Sequence[Video]) -> list[Video]:
+        """The videos to compute; those that were skipped once are tried again where nothing may be skipped."""
+        lacking = {video.id for video in missing(self.recipe, self.benchmark, videos)}
+        if self.on_broken == "stop":
+            lacking |= {video.id for video in videos if self.entry(self.recipe, video).broken is not None}
+        return [video for video in videos if video.id in lacking]
+
     def _compute(self, worker: Worker, video: Video) -> Done:
         started = time.perf_counter()
         identity = identity_of(self.benchmark, video)  # of the state before it was read
-        entry = cache.entry(self.benchmark.dataset, self.recipe, video.id)
-        if entry.exists(identity):  # several calls may fill one cache
-            return Done(video.id, 0, 0.0, present=True)
+        entry = self.entry(self.recipe, video)
+        if entry.exists(identity) and (self.on_broken == "skip" or entry.broken is None):
+            return Done(video.id, 0, 0.0, present=True)  # several calls may fill one cache
         try:
+            if self.recipe.source is not None and (reason := self.entry(self.recipe.source, video).broken) is not None:
+                raise VideoError(str(video.path), reason)
             arrays, extra = worker(self.benchmark, video)
         except VideoError as error:
             if self.on_broken == "stop":
                 raise
-            return Done(video.id, 0, time.perf_counter() - started, str(error))
+            entry.mark_broken(error.reason, identity=identity)
+            return Done(video.id, 0, time.perf_counter() - started, error.reason)
         entry.write(arrays, identity=identity, extra=extra)
         return Done(video.id, int(extra.get("frames", 0)), time.perf_counter() - started)
 
