@@ -11,7 +11,7 @@ import pytest
 import torch
 from ped_tree import extract_here, without_log, write_experiment, write_ped_tree
 
-from vad import stages
+from vad import cache, stages
 from vad.benchmarks import UCSDPed2
 from vad.cli import fit as fit_verb
 from vad.cli import test as test_verb
@@ -235,6 +235,47 @@ def two_processes(verb: str, words: Options) -> None:
 def test_two_processes_score_as_one_does(run: RunFolder, tmp_path: Path) -> None:
     two_processes("test", [str(run.path), "--out", str(tmp_path / "two"), "--log", "csv"])
     assert (tmp_path / "two" / "scores.npz").read_bytes() == run.scores.read_bytes()
+
+
+def test_a_batch_that_the_processes_do_not_divide_is_refused_before_they_start(
+    options: Options, tmp_path: Path
+) -> None:
+    more = ["--trainer.devices", "3", "--trainer.strategy", "ddp", "--out", str(tmp_path / "run")]
+    with pytest.raises(ConfigError, match="8 samples of a step cannot be shared by 3 processes"):
+        fit_verb.main([*options, *more])
+    assert not (tmp_path / "run" / "config.yaml").exists()
+
+
+def test_parameters_of_an_average_are_not_counted(options: Options) -> None:
+    plain, averaged = (parse([*options, "--model.average", decay]).model for decay in ("0", "0.9"))
+    assert stages.learned(plain) == stages.learned(averaged) > 0
+
+
+def test_videos_that_extraction_skipped_are_left_out_and_counted(
+    options: Options, home: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
+) -> None:
+    shutil.copytree(home / "cache", tmp_path / "cache")
+    monkeypatch.setenv("VAD_CACHE", str(tmp_path / "cache"))
+    words = [*options, "--trainer.max_epochs", "1", "--out", str(tmp_path / "run")]
+    data = parse(words).data
+    for recipe in data.recipes():
+        mark = cache.entry("ucsd_ped2", recipe, "Test002")
+        mark.mark_broken("it is damaged", identity=mark.describe()["identity"])
+    fit_verb.main(words)
+    assert "1 videos are left out, since they could not be read: Test002" in caplog.text
+    test_verb.main([str(tmp_path / "run")])
+    run = RunFolder(tmp_path / "run")
+    assert Scores.load(run.scores).header["skipped"] == ["Test002"]
+    counts = json.loads(run.metrics.read_text())["counts"]
+    assert (counts["videos"], counts["skipped_videos"]) == (1, 1)
+    assert json.loads(run.provenance.read_text())["skipped"] == {"Test002": "it is damaged"}
+
+
+@pytest.mark.slow
+def test_two_processes_train_bands_of_which_a_step_has_one(options: Options, home: Path, tmp_path: Path) -> None:
+    more = ["--model.bands", "2", "--data.bands", "2", "--trainer.max_epochs", "1", "--out", str(tmp_path / "run")]
+    two_processes("fit", [*options, *more])
+    assert (tmp_path / "run" / "detector.ckpt").is_file()
 
 
 @pytest.mark.slow

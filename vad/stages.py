@@ -99,7 +99,8 @@ class OpenRun(Callback):
             self.folder,
             **provenance.surroundings(device=trainer.strategy.root_device.type, processes=trainer.world_size),
             **provenance.data(data.benchmark.dataset, data.recipes(), data.needed()),
-            parameters=sum(parameter.numel() for parameter in pl_module.parameters()),
+            parameters=learned(pl_module),
+            skipped=data.broken(),
         )
         self.before = provenance.seconds(self.folder, "fit")
         self.started = time.monotonic()
@@ -117,11 +118,13 @@ def fit(experiment: Experiment, folder: RunFolder) -> Trainer:
     damaged or of another method.
     """
     experiment.data.require_cache()
+    tell_skipped(experiment.data)
     if experiment.finetune is not None:
         take_over(experiment, experiment.finetune)
     identifier = run_id(folder)
     chosen = tracker(experiment.log, folder, experiment.settings, identifier=identifier, about=experiment.about)
-    trainer = experiment.trainer(
+    trainer = fitting_trainer(
+        experiment,
         default_root_dir=str(folder.path),
         logger=chosen if chosen is not None else False,
         callbacks=[
@@ -140,6 +143,35 @@ def fit(experiment: Experiment, folder: RunFolder) -> Trainer:
         trainer.fit(experiment.model, datamodule=experiment.data, ckpt_path=last, weights_only=True)
     finally:
         close(chosen)
+    return trainer
+
+
+def tell_skipped(data: VideoData) -> None:
+    """Say which videos are left out, since extraction could not read them."""
+    if broken := data.broken():
+        logger.warning(
+            "%s: %d videos are left out, since they could not be read: %s",
+            data.benchmark.name,
+            len(broken),
+            ", ".join(broken),
+        )
+
+
+def fitting_trainer(experiment: Experiment, **fixed: Any) -> Trainer:
+    """The Trainer of a fit, told to look for unused parameters where several processes train a method that leaves some.
+
+    Raises `ConfigError` before processes are started that the batch cannot be shared by.
+    """
+    trainer = experiment.trainer(**fixed)
+    processes = trainer.num_devices * trainer.num_nodes
+    if experiment.data.batch_size % processes:
+        raise ConfigError(
+            f"batch_size: {experiment.data.batch_size} samples of a step cannot be shared by {processes} processes; "
+            "give a multiple, or other --trainer.devices"
+        )
+    leaves_unused = isinstance(experiment.model, AnomalyDetector) and experiment.model.leaves_unused
+    if processes > 1 and leaves_unused and experiment.config["trainer"].get("strategy") in ("auto", "ddp"):
+        return experiment.trainer(**fixed, strategy="ddp_find_unused_parameters_true")
     return trainer
 
 
@@ -236,7 +268,7 @@ def test(experiment: Experiment, run: RunFolder, target: RunFolder) -> Metrics |
         target,
         **provenance.surroundings(device=trainer.strategy.root_device.type, processes=trainer.world_size),
         **provenance.data(experiment.data.benchmark.dataset, experiment.data.recipes(), experiment.data.needed()),
-        parameters=sum(parameter.numel() for parameter in experiment.model.parameters()),
+        parameters=learned(experiment.model),
         seconds={"score": seconds},
         frames_per_second=frames / seconds,
     )
@@ -246,6 +278,11 @@ def test(experiment: Experiment, run: RunFolder, target: RunFolder) -> Metrics |
     provenance.update(target, seconds={"evaluate": time.monotonic() - started})
     log_results(experiment.log, run, experiment.settings, metrics, scores, about=experiment.about)
     return metrics
+
+
+def learned(module: LightningModule) -> int:
+    """Number of parameters that are learned: an average of the weights counts none."""
+    return sum(parameter.numel() for parameter in module.parameters() if parameter.requires_grad)
 
 
 def recipe_key(data: VideoData) -> str:

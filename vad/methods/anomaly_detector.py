@@ -105,6 +105,11 @@ class AnomalyDetector(pl.LightningModule):
         """How many groups `columns` knows; each has statistics of its own."""
         return 1
 
+    @property
+    def leaves_unused(self) -> bool:
+        """Whether a step leaves parameters without gradients, which several processes must be told."""
+        return False
+
     def finish(self) -> None:
         """Become what scores, after the checkpoint that will be tested was loaded: training does not go on from here.
 

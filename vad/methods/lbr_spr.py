@@ -235,6 +235,10 @@ class LBRSPR(AnomalyDetector):
     def groups(self) -> int:
         return self.bands
 
+    @property
+    def leaves_unused(self) -> bool:
+        return self.bands > 1  # a batch is of one band
+
     def training_step(self, batch: CubeBatch, batch_idx: int) -> Tensor:
         band = 0 if self.bands == 1 else int(batch.group[0])  # a number on the host: it waits for the device
         networks = self._networks(band)
