@@ -2,10 +2,16 @@
 
 from collections.abc import Sequence
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 from vad import files
 from vad.cli.mistakes import Parser
 from vad.errors import VadError
+
+if TYPE_CHECKING:
+    from rich.table import Table as RichTable
+
+    from vad.comparison.table import Table
 
 
 def main(arguments: Sequence[str]) -> None:
@@ -31,7 +37,7 @@ def main(arguments: Sequence[str]) -> None:
     laid_out = tables(found)
     console = Console()
     for table in laid_out:
-        console.print(_terminal(table))
+        console.print(_terminal(table, console.width))
     curves, sentences, notes = {}, {}, []
     for setting, members in found.items():
         try:
@@ -51,12 +57,25 @@ def main(arguments: Sequence[str]) -> None:
     console.print(f"page: {out / 'comparison.html'}", markup=False, highlight=False, soft_wrap=True)
 
 
-def _terminal(table: "Table") -> "RichTable":  # type: ignore[name-defined]  # noqa: F821
+def _terminal(table: "Table", width: int) -> "RichTable":
+    """The table as it is, turned round where it is too wide, or its first columns alone where that is too wide too."""
+    grid = [list(table.headings), *(list(line.cells) for line in table.lines)]
+    if not _fits(grid, width):
+        turned = [list(column) for column in zip(*grid, strict=True)]
+        grid = turned if _fits(turned, width) else [[*row[:2], row[table.headings.index("seeds")]] for row in grid]
+    return _drawn(table.title, grid)
+
+
+def _fits(grid: Sequence[Sequence[str]], width: int) -> bool:
+    return sum(max(map(len, column)) + 3 for column in zip(*grid, strict=True)) + 1 <= width
+
+
+def _drawn(title: str, grid: Sequence[Sequence[str]]) -> "RichTable":
     from rich.table import Table as RichTable
 
-    drawn = RichTable(title=table.title, title_justify="left")
-    for index, heading in enumerate(table.headings):
+    drawn = RichTable(title=title, title_justify="left")
+    for index, heading in enumerate(grid[0]):
         drawn.add_column(heading, justify="left" if index == 0 else "right", overflow="fold")
-    for line in table.lines:
-        drawn.add_row(*line.cells)
+    for row in grid[1:]:
+        drawn.add_row(*row)
     return drawn
