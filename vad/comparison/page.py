@@ -2,6 +2,7 @@
 
 import html
 import json
+import math
 from collections.abc import Mapping, Sequence
 from importlib import resources
 from string import Template
@@ -88,15 +89,15 @@ def _intervals(rows: Sequence[Row]) -> str:
     known = [(name, e) for name, e in estimates if e is not None and e.low is not None and e.high is not None]
     if not known:
         return ""
-    low = min(0.5, *(e.low for _, e in known if e.low is not None))
+    low = math.floor(10 * min(0.5, *(e.low for _, e in known if e.low is not None))) / 10
     width, line, left, right = 1100, 24, 320, 20
 
     def x(value: float) -> float:
         return left + (width - left - right) * (value - low) / (1 - low)
 
     parts = []
-    for tick in range(6):
-        value = low + (1 - low) * tick / 5
+    for tenth in range(round(10 * low), 11):
+        value = tenth / 10
         parts.append(
             f'<line x1="{x(value):.1f}" x2="{x(value):.1f}" y1="0" y2="{line * len(known)}" stroke="var(--line)"/>'
             f'<text x="{x(value):.1f}" y="{line * len(known) + 16}" text-anchor="middle">{100 * value:.0f} %</text>'
