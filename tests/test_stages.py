@@ -237,6 +237,34 @@ def test_two_processes_score_as_one_does(run: RunFolder, tmp_path: Path) -> None
     assert (tmp_path / "two" / "scores.npz").read_bytes() == run.scores.read_bytes()
 
 
+def test_a_configuration_changed_after_training_is_refused(run: RunFolder, tmp_path: Path) -> None:
+    copied = copy(run, tmp_path / "run")
+    copied.metrics.unlink()
+    copied.config.write_text(copied.config.read_text().replace("width: 2", "width: 3"))
+    with pytest.raises(RunError, match=r"config\.yaml and detector\.ckpt differ in width"):
+        test_verb.main([str(copied.path)])
+
+
+@pytest.mark.parametrize("fault", ["a detector's file", "another width", "without loops", "a list"])
+def test_a_training_goes_on_from_no_checkpoint_but_its_own(
+    run: RunFolder, options: Options, tmp_path: Path, fault: str
+) -> None:
+    copied = copy(run, tmp_path / "run")
+    content = torch.load(copied.last, weights_only=False)
+    if fault == "a detector's file":
+        shutil.copy(copied.detector, copied.last)
+    elif fault == "another width":
+        state = {
+            name: tensor.repeat(2) if tensor.dim() == 1 else tensor for name, tensor in content["state_dict"].items()
+        }
+        torch.save({**content, "state_dict": state}, copied.last)
+    else:
+        torch.save([1] if fault == "a list" else {k: v for k, v in content.items() if k != "loops"}, copied.last)
+    copied.detector.unlink()
+    with pytest.raises(RunError, match=r"last\.ckpt: is (no checkpoint of a training|a checkpoint of another model)"):
+        fit_verb.main([*options, "--out", str(copied.path)])
+
+
 def test_a_batch_that_the_processes_do_not_divide_is_refused_before_they_start(
     options: Options, tmp_path: Path
 ) -> None:

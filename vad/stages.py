@@ -28,7 +28,7 @@ from vad.methods.anomaly_detector import AnomalyDetector, collect
 from vad.runs import RunFolder, Settings, write_config
 from vad.scores import Scores
 from vad.tracking import Tracker, close, keep_id, log_results, run_id, tracker
-from vad.training.checkpoint import AtomicCheckpointIO, EpochCheckpoint, load_weights_only
+from vad.training.checkpoint import AtomicCheckpointIO, EpochCheckpoint, load_weights_only, require_checkpoint
 from vad.training.randomness import StepSeed
 from vad.training.throughput import Throughput
 from vad.types import Record, protocol_splits
@@ -139,6 +139,8 @@ def fit(experiment: Experiment, folder: RunFolder) -> Trainer:
         num_sanity_val_steps=0,
     )
     last = str(folder.last) if folder.last.is_file() else None
+    if last is not None:
+        require_checkpoint(last, experiment.model)
     try:
         trainer.fit(experiment.model, datamodule=experiment.data, ckpt_path=last, weights_only=True)
     finally:
@@ -215,6 +217,12 @@ def score(experiment: Experiment, folder: RunFolder, trainer: Trainer | None = N
     if not isinstance(experiment.model, AnomalyDetector):
         raise RunError(f"{folder.path}: {type(experiment.model).__name__} scores nothing")
     detector = type(experiment.model).load_detector(folder.detector)
+    ours, theirs = experiment.model.arguments, detector.arguments
+    if changed := [name for name in ours if ours[name] != theirs[name]]:
+        raise RunError(
+            f"{folder.path}: config.yaml and detector.ckpt differ in {', '.join(changed)}, so one of them was changed "
+            "after training; put it back, or train again with --fresh"
+        )
     experiment.data.require_cache()
     record = experiment.data.score_record()
     columns = collect(trainer or scoring_trainer(experiment, folder), detector, experiment.data, "score")

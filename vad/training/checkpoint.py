@@ -2,6 +2,7 @@
 
 import math
 import pickle
+import warnings
 from pathlib import Path
 from typing import Any, Literal
 
@@ -19,14 +20,35 @@ def load_weights_only(path: str | Path, map_location: Any = "cpu") -> Any:
     """Read a file of tensors and plain values; what would run code, or is damaged, is a `RunError` that names the
     file."""
     try:
-        return torch.load(path, map_location=map_location, weights_only=True)
+        with warnings.catch_warnings():
+            warnings.simplefilter("ignore")  # of pickles that it then refuses
+            return torch.load(path, map_location=map_location, weights_only=True)
     except FileNotFoundError:
         raise RunError(f"{path}: no such file") from None
     except (OSError, RuntimeError, EOFError, ValueError, KeyError, TypeError, AttributeError, IndexError) as error:
-        reason = " ".join(str(error).split())[:200]
+        reason = " ".join(str(error).split())[:200] or "it ends too early"
     except pickle.UnpicklingError:
         reason = "it holds more than tensors and plain values"
     raise RunError(f"{path}: cannot be read as a checkpoint ({reason}); delete it and run the command again")
+
+
+def require_checkpoint(path: str | Path, module: pl.LightningModule) -> None:
+    """Raise `RunError` where a training of `module` cannot go on from a file: no checkpoint, or of another model."""
+    content = load_weights_only(path)
+    parts = ("state_dict", "optimizer_states", "loops", "callbacks", "epoch", "pytorch-lightning_version")
+    if not isinstance(content, dict) or any(part not in content for part in parts):
+        raise RunError(f"{path}: is no checkpoint of a training; delete it to begin anew")
+    ours, theirs = module.state_dict(), content["state_dict"]
+    differing = [name for name in ours.keys() | theirs.keys() if _shape(ours.get(name)) != _shape(theirs.get(name))]
+    if differing:
+        raise RunError(
+            f"{path}: is a checkpoint of another model than {type(module).__name__} with these arguments "
+            f"({min(map(str, differing))} differs); give another --name, or --fresh to move the run aside"
+        )
+
+
+def _shape(tensor: Any) -> torch.Size | None:
+    return tensor.shape if isinstance(tensor, torch.Tensor) else None
 
 
 class AtomicCheckpointIO(CheckpointIO):
