@@ -42,6 +42,8 @@ def _concatenated(rows: Tensor) -> Tensor:
     """Rows of all processes in order of rank: padded to the longest, since collectives want equal shapes."""
     if world_size() == 1:
         return rows
+    if rows.dtype == torch.int16:  # neither Gloo nor NCCL passes it
+        return _concatenated(rows.int()).short()
     counts = [torch.zeros(1, dtype=torch.int64, device=rows.device) for _ in range(world_size())]
     dist.all_gather(counts, torch.tensor([len(rows)], device=rows.device))
     lengths = [int(count) for count in counts]
