@@ -163,6 +163,30 @@ def test_a_damaged_entry_json_is_of_no_state_and_an_error_to_read(text: str) -> 
         made.read("box")
 
 
+def test_a_damaged_recipe_json_is_written_anew_and_hides_no_other(capsys: pytest.CaptureFixture[str]) -> None:
+    path = recipe_folder("set", First()) / "recipe.json"
+    declare("set", Second(First()))
+    for text in ("{", "[]", ""):
+        path.parent.mkdir(parents=True, exist_ok=True)
+        path.write_text(text)
+        assert main(["cache", "list"]) == 0
+        out = capsys.readouterr().out
+        assert "recipe.json=damaged" in out and Second(First()).key in out
+        declare("set", First())
+        assert json.loads(path.read_text())["kind"] == "first"
+
+
+def test_a_mark_says_why_a_video_was_left_out() -> None:
+    mark = entry("set", First(), "v")
+    assert mark.broken is None
+    mark.mark_broken("it ends early", identity=STATE)
+    assert mark.broken == "it ends early" and mark.exists(STATE) and not mark.exists({"size": 4})
+    with pytest.raises(CacheError, match="the video was skipped, .*it ends early"):
+        mark.read("frame")
+    mark.write(ARRAYS, identity=STATE)
+    assert mark.broken is None
+
+
 def test_damaged_arrays_are_errors_that_name_them() -> None:
     made = entry("set", First(), "v")
     made.write(ARRAYS, identity=STATE)

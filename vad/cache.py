@@ -104,7 +104,10 @@ class Entry:
             raise CacheError(f"{self.folder}: the video was skipped, since it could not be read ({found['broken']})")
         if described is None:
             raise CacheError(f"{self.folder}: holds no array '{name}'; delete the folder and extract again")
-        array = files.read_npy(self.folder / f"{name}.npy", mmap=mmap)
+        try:
+            array = files.read_npy(self.folder / f"{name}.npy", mmap=mmap)
+        except VadError as error:
+            raise CacheError(f"{error}; delete the folder and extract again") from None
         if [str(array.dtype), list(array.shape)] != described:
             raise CacheError(
                 f"{self.folder / name}.npy: is not what entry.json says; delete the folder and extract again"
@@ -195,8 +198,17 @@ def entry(dataset: str, recipe: Recipe, video_id: str) -> Entry:
 def declare(dataset: str, recipe: Recipe) -> None:
     """Write `recipe.json`, which makes the folder's hash readable."""
     path = recipe_folder(dataset, recipe) / "recipe.json"
-    if not path.is_file():
+    if _content(path) is None:
         files.write_json(path, recipe.content())
+
+
+def _content(path: Path) -> dict[str, Any] | None:
+    """What a recipe.json says; `None` where it is missing or damaged."""
+    try:
+        content = files.read_json(path)
+    except VadError:
+        return None
+    return content if isinstance(content, dict) else None
 
 
 def escape(video_id: str) -> str:
@@ -253,7 +265,8 @@ def _stored(folder: Path) -> Stored:
     entries = [path.stat().st_mtime for path in folder.glob("*/entry.json") if not path.parent.name.startswith(".")]
     size = sum(path.stat().st_size for path in folder.rglob("*") if path.is_file())
     newest = max(entries, default=(folder / "recipe.json").stat().st_mtime)
-    return Stored(folder, files.read_json(folder / "recipe.json"), len(entries), size, newest)
+    content = _content(folder / "recipe.json") or {"recipe.json": "damaged"}
+    return Stored(folder, content, len(entries), size, newest)
 
 
 def partial_writes(*, older: float = 3600.0) -> list[Path]:
