@@ -181,7 +181,7 @@ def test_a_mark_says_why_a_video_was_left_out() -> None:
     assert mark.broken is None
     mark.mark_broken("it ends early", identity=STATE)
     assert mark.broken == "it ends early" and mark.exists(STATE) and not mark.exists({"size": 4})
-    with pytest.raises(CacheError, match="the video was skipped, .*it ends early"):
+    with pytest.raises(CacheError, match=r"the video was skipped, .*it ends early"):
         mark.read("frame")
     mark.write(ARRAYS, identity=STATE)
     assert mark.broken is None
