@@ -1,4 +1,4 @@
-"""What all tests share: one thread for torch, own cache and runs folders, and real data where `$VAD_DATA` names them."""
+"""What all tests share: one thread for torch, own cache and runs folders, real data where `$VAD_DATA` names them."""
 
 import os
 from pathlib import Path

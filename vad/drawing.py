@@ -47,8 +47,8 @@ def draw_scene(scene: Scene, *, scale: int = 2) -> np.ndarray:
             colour = DETECTOR if scene.objects.source[row] == 0 else MOTION
             _rectangle(picture, scene.objects.box[row] * scale, colour, 1)
             if scene.scores is not None:
-                x, y = (scene.objects.box[row, :2] * scale).astype(int)
-                _text(picture, f"{scene.scores[row]:.1f}", (int(x), int(y) - 2), colour, 0.35)
+                x, y = (int(v) for v in scene.objects.box[row, :2] * scale)
+                _text(picture, f"{scene.scores[row]:.1f}", (x, max(y - 2, 28)), colour, 0.4, halo=True)
     state = {True: "  abnormal", False: "  normal", None: ""}[scene.abnormal]
     count = "" if scene.objects is None else f"  {len(scene.objects)} objects"
     cv2.rectangle(picture, (0, 0), (picture.shape[1], 16), BACKGROUND, -1)
@@ -112,5 +112,9 @@ def _rectangle(picture: np.ndarray, box: np.ndarray, colour: tuple[int, int, int
     cv2.rectangle(picture, (x1, y1), (x2 - 1, y2 - 1), colour, thickness)
 
 
-def _text(picture: np.ndarray, text: str, at: tuple[int, int], colour: tuple[int, int, int], size: float) -> None:
+def _text(
+    picture: np.ndarray, text: str, at: tuple[int, int], colour: tuple[int, int, int], size: float, halo: bool = False
+) -> None:
+    if halo:  # readable on any footage
+        cv2.putText(picture, text, at, cv2.FONT_HERSHEY_SIMPLEX, size, BACKGROUND, 3, cv2.LINE_AA)
     cv2.putText(picture, text, at, cv2.FONT_HERSHEY_SIMPLEX, size, colour, 1, cv2.LINE_AA)
