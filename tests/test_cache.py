@@ -314,3 +314,19 @@ def test_an_empty_cache_is_no_error(capsys: pytest.CaptureFixture[str]) -> None:
     assert run("list") == 0 and "0 recipes" in capsys.readouterr().out
     assert run("prune", "--older", "0") == 0 and "nothing to delete" in capsys.readouterr().out
     assert run("burn") == 2 and "expected list or prune" in capsys.readouterr().err
+
+
+def test_an_entry_that_another_process_wrote_alike_meanwhile_stays(monkeypatch: pytest.MonkeyPatch) -> None:
+    made = entry("set", First(), "v")
+    rename = Path.rename
+
+    def overtaken(self: Path, target: Path) -> Path:
+        monkeypatch.setattr(Path, "rename", rename)
+        made.write({**ARRAYS, "frame": np.arange(6, dtype=np.int32) + 1}, identity=STATE)
+        return rename(self, target)
+
+    monkeypatch.setattr(Path, "rename", overtaken)
+    made.write(ARRAYS, identity=STATE)
+    assert made.read("frame")[0] == 1, "the other's: it was never away"
+    made.write(ARRAYS, identity=STATE)
+    assert made.read("frame")[0] == 0, "one that was there before is replaced"

@@ -154,7 +154,10 @@ class Entry:
             shutil.rmtree(temporary, ignore_errors=True)
 
     def _put_in_place(self, temporary: Path) -> None:
-        """Rename; a folder that is there already takes another name first, since it cannot be renamed over."""
+        """Rename; a folder that is there already takes another name first, since it cannot be renamed over.
+
+        One that another process has just written alike stays, so that nobody misses it between the two steps.
+        """
         reason = ""
         for _ in range(10):  # another process may put its own entry in place between the two steps
             try:
@@ -162,9 +165,23 @@ class Entry:
                 return
             except OSError as error:
                 reason = str(error.strerror)
+            if self._newer_than(temporary):
+                return
             if self.folder.exists():
                 remove(self.folder)
         raise CacheError(f"{self.folder}: cannot be put in place ({reason})")
+
+    def _newer_than(self, temporary: Path) -> bool:
+        """Whether the entry says the same as the one in `temporary`, and was written after that was begun."""
+        try:
+            alike = all(
+                self.describe().get(key) == Entry(temporary).describe().get(key)
+                for key in ("identity", "arrays", "broken")
+            )
+            begun = min(path.stat().st_mtime_ns for path in temporary.iterdir())
+            return alike and (self.folder / "entry.json").stat().st_mtime_ns >= begun
+        except (VadError, OSError):
+            return False
 
 
 def remove(path: Path) -> None:
