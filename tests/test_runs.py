@@ -15,6 +15,7 @@ from vad.runs import (
     difference,
     folder_of_test,
     identity,
+    lock,
     move_aside,
     read_config,
     variant,
@@ -215,3 +216,12 @@ def test_a_damaged_configuration_is_named(tmp_path: Path, text: str) -> None:
     folder.config.write_text(text)
     with pytest.raises(RunError, match=r"config\.yaml"):
         read_config(folder)
+
+
+def test_a_run_folder_is_taken_by_one_process_at_a_time(tmp_path: Path) -> None:
+    folder = RunFolder(tmp_path / "run")
+    held = lock(folder)
+    with pytest.raises(RunError, match="is being trained by another process"):
+        lock(folder)
+    held.close()
+    lock(folder).close()

@@ -9,6 +9,7 @@ Identity is what changes the numbers. Devices, nodes, strategy, loggers, progres
 of it: they neither name a run nor stop it from being continued.
 """
 
+import fcntl
 import json
 import os
 import re
@@ -16,7 +17,7 @@ from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from datetime import UTC, datetime
 from pathlib import Path
-from typing import Any, Literal
+from typing import IO, Any, Literal
 
 import yaml
 
@@ -281,6 +282,25 @@ def claim(settings: Settings) -> tuple[RunFolder, Decision]:
         raise RunError(decision.reason)
     os.environ["VAD_RUN"] = str(folder.path.absolute())
     return folder, decision
+
+
+def lock(folder: RunFolder) -> IO[bytes]:
+    """Take a run folder for this process, until the file returned is closed or the process ends, however it does.
+
+    Raises `RunError` where another process has it. Where file systems know no locks, nothing is locked.
+    """
+    folder.path.mkdir(parents=True, exist_ok=True)
+    stream = (folder.path / ".lock").open("ab")
+    try:
+        fcntl.flock(stream, fcntl.LOCK_EX | fcntl.LOCK_NB)
+    except BlockingIOError:
+        stream.close()
+        raise RunError(
+            f"{folder.path}: is being trained by another process; wait for it, or give another --name"
+        ) from None
+    except OSError:
+        pass
+    return stream
 
 
 def launched_from_outside() -> bool:

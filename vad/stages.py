@@ -14,7 +14,7 @@ import time
 from collections.abc import Callable, Mapping
 from dataclasses import asdict, dataclass
 from pathlib import Path
-from typing import Any, Literal
+from typing import IO, Any, Literal
 
 import torch
 from lightning.pytorch import LightningModule, Trainer
@@ -25,7 +25,7 @@ from vad.datamodules.video_data import VideoData
 from vad.errors import ConfigError, RunError
 from vad.evaluation import Metrics, evaluate
 from vad.methods.anomaly_detector import AnomalyDetector, collect
-from vad.runs import RunFolder, Settings, write_config
+from vad.runs import RunFolder, Settings, lock, write_config
 from vad.scores import Scores
 from vad.tracking import Tracker, close, keep_id, log_results, run_id, tracker
 from vad.training.checkpoint import AtomicCheckpointIO, EpochCheckpoint, load_weights_only, require_checkpoint
@@ -87,11 +87,13 @@ class OpenRun(Callback):
         self.identifier = identifier
         self.before = 0.0
         self.started = 0.0
+        self.lock: IO[bytes] | None = None
 
     def setup(self, trainer: Trainer, pl_module: LightningModule, stage: str) -> None:
         if stage != "fit" or not trainer.is_global_zero:
             return
         data = self.experiment.data
+        self.lock = lock(self.folder)
         if not self.folder.config.is_file():
             write_config(self.folder, self.experiment.config)
         keep_id(self.folder, self.identifier)
@@ -123,12 +125,13 @@ def fit(experiment: Experiment, folder: RunFolder) -> Trainer:
         take_over(experiment, experiment.finetune)
     identifier = run_id(folder)
     chosen = tracker(experiment.log, folder, experiment.settings, identifier=identifier, about=experiment.about)
+    opened = OpenRun(folder, experiment, identifier)
     trainer = fitting_trainer(
         experiment,
         default_root_dir=str(folder.path),
         logger=chosen if chosen is not None else False,
         callbacks=[
-            OpenRun(folder, experiment, identifier),
+            opened,
             StepSeed(experiment.seed),
             LearningRate(),
             Throughput(),
@@ -143,7 +146,13 @@ def fit(experiment: Experiment, folder: RunFolder) -> Trainer:
         require_checkpoint(last, experiment.model)
     try:
         trainer.fit(experiment.model, datamodule=experiment.data, ckpt_path=last, weights_only=True)
+    except SystemExit as error:  # Lightning's answer to Ctrl-C
+        if isinstance(error.__context__, KeyboardInterrupt):
+            raise KeyboardInterrupt from None
+        raise
     finally:
+        if opened.lock is not None:
+            opened.lock.close()
         close(chosen)
     return trainer
 

@@ -3,7 +3,14 @@
 import logging
 import warnings
 
-ADVERTISEMENTS = ("💡 Tip", "`weights_only` was not set", "GPU available", "TPU available", "HPU available")
+ADVERTISEMENTS = (
+    "💡 Tip",
+    "`weights_only` was not set",
+    "GPU available",
+    "TPU available",
+    "HPU available",
+    "\nDetected KeyboardInterrupt",  # the command says it itself
+)
 
 # Regular expressions, each with the reason why nothing is wrong.
 WARNINGS = (
