@@ -1,5 +1,6 @@
 """Folders of numbered images, as archives hold them."""
 
+import os
 import re
 from pathlib import Path
 
@@ -49,3 +50,19 @@ def test_folders_of_frames_are_named_but_not_entered(tmp_path: Path) -> None:
     places = places_by_name(tmp_path, re.compile(r"\d\d_\d{4}"))
     assert places["01_0014"] == [tmp_path / "01_0014", tmp_path / "frames" / "01_0014"]
     assert "000.jpg" not in places
+
+
+def test_a_folder_that_cannot_be_read_is_not_left_out_in_silence(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    (tmp_path / "locked").mkdir()
+    scandir = os.scandir
+
+    def refuse(path: str) -> object:  # permissions stop no superuser
+        if str(path).endswith("locked"):
+            raise PermissionError(13, "Permission denied", str(path))
+        return scandir(path)
+
+    monkeypatch.setattr(os, "scandir", refuse)
+    with pytest.raises(DataError, match=r"locked: cannot be read \(Permission denied\)"):
+        list(walk(tmp_path))

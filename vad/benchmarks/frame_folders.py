@@ -20,9 +20,10 @@ def walk(root: Path, leaf: re.Pattern[str] | None = None) -> Iterator[tuple[Path
 
     Archives made on a Mac hold `.DS_Store` and `._001.tif` beside the frames: whatever starts with a dot is left out. A
     folder whose whole name matches `leaf` is not entered: it stands with no files, and costs no listing of its frames.
+    One that cannot be read is a `DataError`, since its videos would be left out in silence.
     """
     seen: set[str] = set()
-    for folder, folders, files in os.walk(root, followlinks=True):
+    for folder, folders, files in os.walk(root, followlinks=True, onerror=_refuse):
         real = os.path.realpath(folder)
         if real in seen:
             folders.clear()
@@ -34,6 +35,11 @@ def walk(root: Path, leaf: re.Pattern[str] | None = None) -> Iterator[tuple[Path
         yield Path(folder), sorted(name for name in files if not name.startswith("."))
         for name in leaves:
             yield Path(folder, name), []
+
+
+def _refuse(error: OSError) -> None:
+    if not isinstance(error, FileNotFoundError | NotADirectoryError):
+        raise DataError(f"{error.filename}: cannot be read ({error.strerror}); mend its permissions") from None
 
 
 def places_by_name(root: Path, leaf: re.Pattern[str] | None = None) -> dict[str, list[Path]]:
