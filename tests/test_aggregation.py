@@ -271,7 +271,7 @@ def test_leaks_are_named():
         ([{"fill": {"value": 1, "frames": 2}}], "unexpected keyword"),
         ([{"mean3d": {}}], "must follow paint"),
         ([{"fill": {"value": 0}}, {"paint": {}}], "must be the first step"),
-        ([{"paint": {"scale": 0}}], "must be positive"),
+        ([{"paint": {"scale": 0}}], "must be 0.01 or more"),
         ([{"gaussian": {"taps": 5, "sigma": 1, "padding": "wrap"}}], "padding must be one of"),
         ([{"minmax": {"per": "scene"}}], "per must be video or all"),
     ],

@@ -85,3 +85,8 @@ def test_weights_are_heads_and_numbers():
     for text in ("raw", "raw=", "=1", "raw=x", "raw=nan", ""):
         with pytest.raises(ConfigError, match="HEAD=NUMBER"):
             head_weights(text)
+
+
+def test_scores_of_one_protocol_are_not_evaluated_as_another(scores, tmp_path, capsys):
+    assert main(["evaluate", str(tmp_path / "scores.npz"), *BENCHMARK, "--protocol", "weak"]) == 2
+    assert f"--protocol: these are scores of {scores.header['protocol']}, not of weak" in capsys.readouterr().err

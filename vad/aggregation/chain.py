@@ -48,8 +48,8 @@ def paint(rows: Rows, *, scale: float = 1.0, normal: float = 0.0) -> Maps:
     SSMTL's family: coordinates are rounded after the division, and both corners are painted. The frame's score is the
     maximum of its map.
     """
-    if not scale > 0:
-        raise ConfigError(f"paper_chain: paint: scale must be positive, got {scale}")
+    if not scale >= 0.01:
+        raise ConfigError(f"paper_chain: paint: scale must be 0.01 or more, got {scale}")
     return Maps(rows, float(scale), float(normal))
 
 

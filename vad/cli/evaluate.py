@@ -53,6 +53,9 @@ def main(arguments: Sequence[str]) -> None:
 
     if Path(options.scores).suffix == ".npz":
         scores = Scores.load(options.scores)
+        named = scores.header.get("protocol")
+        if named and options.protocol not in (None, named):
+            raise ConfigError(f"--protocol: these are scores of {named}, not of {options.protocol}; leave it away")
     elif options.protocol is None:
         raise ConfigError("scores of other programs do not say what was learned from: give --protocol")
     else:

@@ -106,6 +106,7 @@ class Scores:
         if record.box is not None:
             box = record.box
             self._refuse(~np.isfinite(box).all(axis=1), "has a box that is not finite")
+            self._refuse((np.abs(box) > 1e9).any(axis=1), "has a box that lies in no picture")
             self._refuse((box[:, 2] < box[:, 0]) | (box[:, 3] < box[:, 1]), "has a box of negative size")
         floor = self.header.get("floor")
         if floor is not None and not (_number(floor) and np.isfinite(floor)):
