@@ -60,8 +60,17 @@ def test_protocols_are_never_ranked_together_and_the_best_stands_first(tmp_path:
     write_run(tmp_path / "b" / "base" / "seed-0", 0.95)
     write_run(tmp_path / "c" / "base" / "seed-0", 0.99, protocol="one_class")
     found = rows(find_runs([tmp_path]))
-    assert [row.name for row in found[Setting("UCSDPed2", "unsupervised_partial", "frames")]] == ["b", "a"]
-    assert [row.name for row in found[Setting("UCSDPed2", "one_class", "frames")]] == ["c"]
+    assert [row.name for row in found[Setting("UCSDPed2", "unsupervised_partial", "frames", 2010)]] == ["b", "a"]
+    assert [row.name for row in found[Setting("UCSDPed2", "one_class", "frames", 2010)]] == ["c"]
+
+
+def test_runs_over_other_frames_stand_apart(tmp_path: Path) -> None:
+    write_run(tmp_path / "a" / "base" / "seed-0", 0.90)
+    small = write_run(tmp_path / "b" / "base" / "seed-0", 0.95)
+    metrics = json.loads((small / "metrics.json").read_text())
+    metrics["counts"]["frames"] = 180
+    (small / "metrics.json").write_text(json.dumps(metrics))
+    assert [len(members) for members in rows(find_runs([tmp_path])).values()] == [1, 1]
 
 
 def test_a_variant_is_named_beside_its_experiment_and_a_test_elsewhere_by_its_run(tmp_path: Path) -> None:

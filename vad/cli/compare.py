@@ -45,9 +45,9 @@ def main(arguments: Sequence[str]) -> None:
             curves[setting] = video_curves(members, benchmark)
             sentences[setting] = [sentence(difference) for difference in differences(members, benchmark)]
         except VadError as error:
-            notes.append(f"{' / '.join(setting)}: no curves and no paired differences, since {error}")
+            notes.append(f"{' / '.join(map(str, setting))}: no curves and no paired differences, since {error}")
     for line in [line for lines in sentences.values() for line in lines] + notes:
-        console.print(line, markup=False, highlight=False)
+        console.print(line, markup=False, highlight=False, soft_wrap=True)
     out = Path(options.out)
     if out.exists() and not out.is_dir():
         raise VadError(f"{out}: is a file, --out wants a folder")

@@ -18,6 +18,7 @@ class Setting(NamedTuple):
     benchmark: str
     protocol: str
     grid: str
+    frames: int  # evaluated: runs over other sizes of a generated benchmark, or over some of its videos, stand apart
 
 
 @dataclass(frozen=True)
@@ -30,7 +31,8 @@ class Run:
 
     @property
     def setting(self) -> Setting:
-        return Setting(self.metrics.benchmark, self.metrics.protocol, self.metrics.grid)
+        frames = self.metrics.counts.get("frames", 0)
+        return Setting(self.metrics.benchmark, self.metrics.protocol, self.metrics.grid, frames)
 
     @property
     def name(self) -> str:

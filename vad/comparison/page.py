@@ -42,7 +42,7 @@ def page(
         blocks.append(_list([*sentences.get(table.setting, ()), *_chains(members)]))
         blocks.append(_kinds(members))
         if curves.get(table.setting):
-            name = " / ".join(table.setting)
+            name = " / ".join(map(str, table.setting))
             data[name] = {
                 "methods": [row.name for row in members],
                 "videos": [

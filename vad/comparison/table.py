@@ -40,7 +40,8 @@ class Table(NamedTuple):
 
     @property
     def title(self) -> str:
-        return f"{self.setting.benchmark}, {self.setting.protocol}, grid {self.setting.grid}"
+        benchmark, protocol, grid, frames = self.setting
+        return f"{benchmark}, {protocol}, grid {grid}, {frames:,} frames"
 
 
 def percent(estimate: Estimate | None, *, interval: bool = False) -> str:
@@ -115,7 +116,7 @@ def comma_separated(rows: Mapping[Setting, Sequence[Row]]) -> str:
     """Every metric of every run, one line each: value and interval as fractions."""
     stream = io.StringIO()
     writer = csv.writer(stream, lineterminator="\n")
-    writer.writerow(["benchmark", "protocol", "grid", "method", "run", "metric", "value", "low", "high"])
+    writer.writerow(["benchmark", "protocol", "grid", "frames", "method", "run", "metric", "value", "low", "high"])
     for setting, members in rows.items():
         for row in members:
             for run in row.runs:
