@@ -10,7 +10,7 @@ WORKERS ?= 2
 NICE ?=
 
 .DEFAULT_GOAL := help
-.PHONY: help setup demo ped2-lbr-spr-cpu test test-slow faults lint format bench clean
+.PHONY: help setup demo ped2-lbr-spr-cpu ped2-lbr-spr-ablation test test-slow faults lint format bench clean
 
 help: ## this list
 	@grep -hE '^[a-z0-9-]+:.*## ' $(MAKEFILE_LIST) | sed -E 's/^([a-z0-9-]+):.*## /\1\t/' | awk -F '\t' '{printf "  make %-18s %s\n", $$1, $$2}'
@@ -28,6 +28,15 @@ demo: $(READY) ## generated footage to a comparison page, without data and weigh
 
 ped2-lbr-spr-cpu: $(READY) ## UCSD Ped2 with LBR-SPR on a CPU, from frames to metrics ($VAD_DATA/ucsd_ped)
 	$(BIN)/vad run --config experiments/lbr_spr_ucsd_ped2_cpu.yaml --trainer experiments/trainers/cpu.yaml
+
+SHORT := $(BIN)/vad run --config experiments/lbr_spr_ucsd_ped2_cpu.yaml --trainer experiments/trainers/cpu.yaml --trainer.max_epochs 8 --model.warmup_epochs 1.333
+
+ped2-lbr-spr-ablation: $(READY) ## what SPR, motion boxes and the motion network bring on Ped2, a third of the schedule each
+	$(SHORT) --name short
+	$(SHORT) --name short-no-spr --model.weighting none
+	$(SHORT) --name short-no-motion-boxes --data.motion null
+	$(SHORT) --name short-motion-network --model.motion true --data.flow true
+	$(BIN)/vad compare $${VAD_RUNS:-runs}/lbr_spr_ucsd_ped2_cpu
 
 test: $(READY) ## the tests, at most 10 minutes on 2 cores
 	$(NICE) $(BIN)/python -m pytest -n $(WORKERS) --dist loadfile
