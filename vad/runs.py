@@ -1,4 +1,4 @@
-"""The run folder: layout, identity, what to do with a folder that is there, provenance.
+"""The run folder: layout, identity, and what to do with a folder that is there.
 
     $VAD_RUNS/<experiment>/<variant>/seed-<n>/
         config.yaml  provenance.json  log.csv  wandb/
@@ -258,6 +258,11 @@ def move_aside(folder: RunFolder) -> Path | None:
         aside = folder.path.with_name(f"{folder.path.name}.{stamp}-{number}")
     folder.path.rename(aside)
     return aside
+
+
+def is_aside(name: str) -> bool:
+    """Whether a folder's name is one that `move_aside` gives."""
+    return re.search(r"\.\d{8}T\d{6}(-\d+)?$", name) is not None
 
 
 def claim(settings: Settings) -> tuple[RunFolder, Decision]:

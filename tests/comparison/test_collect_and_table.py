@@ -10,6 +10,7 @@ import pytest
 from vad.comparison.collect import Setting, find_runs, rows
 from vad.comparison.table import comma_separated, markdown, tables
 from vad.errors import RunError, VadError
+from vad.runs import RunFolder, move_aside
 
 
 def write_run(
@@ -80,6 +81,22 @@ def test_a_variant_is_named_beside_its_experiment_and_a_test_elsewhere_by_its_ru
         run.setting.benchmark: run.name for run in find_runs([tmp_path / "a" / "dim=8-1a2b3c" / "seed-0", tmp_path])
     }
     assert names == {"UCSDPed2": "a · dim=8-1a2b3c", "UCSDPed1": "a · dim=8-1a2b3c"}
+
+
+def test_a_run_that_was_moved_aside_is_no_further_seed(tmp_path: Path) -> None:
+    run = RunFolder(write_run(tmp_path / "a" / "base" / "seed-0", 0.5))
+    aside = move_aside(run)
+    assert aside is not None
+    write_run(run.path, 0.9)
+    assert [found.folder.path for found in find_runs([tmp_path])] == [run.path]
+    assert [found.folder.path for found in find_runs([aside])] == [aside], "named itself it is compared"
+
+
+def test_a_test_with_other_settings_is_no_further_seed(tmp_path: Path) -> None:
+    run = write_run(tmp_path / "a" / "base" / "seed-0", 0.9)
+    write_run(run / "test" / "UCSDPed2,paper_chain=null-1a2b3c", 0.8)
+    found = find_runs([tmp_path])
+    assert sorted(run.name for run in found) == ["a", "a · paper_chain=null-1a2b3c"]
 
 
 def test_tables_hold_the_figures_of_the_runs(tmp_path: Path) -> None:

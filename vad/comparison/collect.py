@@ -9,7 +9,7 @@ from typing import Any, NamedTuple
 from vad import files
 from vad.errors import RunError
 from vad.evaluation import Estimate, Metrics
-from vad.runs import RunFolder
+from vad.runs import RunFolder, is_aside
 
 
 class Setting(NamedTuple):
@@ -36,14 +36,19 @@ class Run:
 
     @property
     def name(self) -> str:
-        """Experiment, and the variant where it is not the base; below `test/<benchmark>` the run that was tested."""
-        path = self.folder.path.resolve()
+        """Experiment, and the variant where it is not the base; below `test/<benchmark>` the run that was tested.
+
+        What else was changed for that test (`test/<benchmark>,<changes>`) is a part of the name.
+        """
+        path, changes = self.folder.path.resolve(), ""
         if path.parent.name == "test":
-            path = path.parent.parent
+            path, changes = path.parent.parent, path.name.partition(",")[2]
         if not path.name.startswith("seed-"):
-            return path.name
-        experiment, variant = path.parent.parent.name, path.parent.name
-        return experiment if variant == "base" else f"{experiment} · {variant}"
+            words = [path.name, changes]
+        else:
+            experiment, variant = path.parent.parent.name, path.parent.name
+            words = [experiment, "" if variant == "base" else variant, changes]
+        return " · ".join(word for word in words if word)
 
 
 @dataclass(frozen=True)
@@ -100,13 +105,16 @@ class Row:
 def find_runs(paths: Iterable[str | Path]) -> list[Run]:
     """Every finished run at or below `paths`, each once, in the order of their paths.
 
+    Folders that `--fresh` moved aside are passed over, unless they are named themselves.
+
     Raises `RunError` for a path that does not exist or holds no `metrics.json`.
     """
     found: dict[Path, Run] = {}
     for path in map(Path, paths):
         if not path.is_dir():
             raise RunError(f"{path}: there is no such run folder")
-        measured = sorted(path.glob("metrics.json")) or sorted(path.rglob("metrics.json"))
+        below = (file for file in path.rglob("metrics.json") if not any(map(is_aside, file.relative_to(path).parts)))
+        measured = sorted(path.glob("metrics.json")) or sorted(below)
         if not measured:
             raise RunError(f"{path}: holds no metrics.json; run 'vad test' on it first")
         for file in measured:
