@@ -91,11 +91,6 @@ def test_nan_other_labels_and_other_lengths_are_refused(metric):
         metric(np.array([0, 1]), np.array([0.0]))
 
 
-def test_false_alarms_are_normal_frames_at_or_above_the_threshold():
-    assert frame.false_alarm_rate(np.array([0, 0, 0, 1]), np.array([-1.0, 0, 1, 5]), 0.0) == 2 / 3
-    assert np.isnan(frame.false_alarm_rate(np.ones(2), np.ones(2), 0.0))
-
-
 def test_share_of_ties_is_that_of_the_largest_group():
     assert frame.share_of_ties(np.array([1.0, 1, 2, 3])) == 0.5
 

@@ -8,12 +8,18 @@ import pytest
 from vad.metrics import frame, pixel
 
 
+def found_at_map(mask, score_map):
+    """From a score map (h, w): the ceil(0.4 m)-th largest score among the m pixels of the mask."""
+    inside = sorted(score_map[mask], reverse=True)
+    return inside[-(-2 * len(inside) // 5) - 1]
+
+
 def test_the_worked_case():
     """Two abnormal frames of five abnormal pixels; both hold .95 outside the mask, which does not help."""
     mask = np.zeros((1, 6), dtype=bool)
     mask[0, :5] = True
-    a = pixel.found_at_map(mask, np.array([[0.9, 0.8, 0.1, 0.1, 0.1, 0.95]]))
-    b = pixel.found_at_map(mask, np.array([[0.9, 0.1, 0.1, 0.1, 0.1, 0.95]]))
+    a = found_at_map(mask, np.array([[0.9, 0.8, 0.1, 0.1, 0.1, 0.95]]))
+    b = found_at_map(mask, np.array([[0.9, 0.1, 0.1, 0.1, 0.1, 0.95]]))
     assert (a, b) == (0.8, 0.1)
     assert frame.auroc(np.array([1, 1, 0, 0]), np.array([a, b, 0.5, 0.85])) == 0.25
 
@@ -37,7 +43,7 @@ def test_boxes_are_what_a_painted_map_is():
         box = np.concatenate([corner, corner + generator.uniform(0.5, 5, (4, 2))], axis=1)
         score = generator.integers(0, 4, 4).astype(float)
         before = mask.copy()
-        assert pixel.found_at(mask, box, score) == pixel.found_at_map(mask, painted(mask.shape, box, score))
+        assert pixel.found_at(mask, box, score) == found_at_map(mask, painted(mask.shape, box, score))
         assert (mask == before).all()
 
 

@@ -36,7 +36,6 @@ def test_a_verdict_says_what_is_in_the_file(clip: Clip) -> None:
     assert (verdict.codec, verdict.size, verdict.rotation, verdict.fps) == ("h264", (160, 96), 0, 25.0)
     assert (verdict.packets, verdict.frames) == (60, 55)
     assert verdict.keyframes.tolist() == [0, 12, 24, 36, 48]
-    assert len(verdict.times) == 55 and (np.diff(verdict.times) > 0).all()
 
 
 def test_another_size_or_time_makes_a_new_verdict(clip: Clip, tmp_path: Path) -> None:

@@ -123,12 +123,6 @@ def eer(label: np.ndarray, score: np.ndarray) -> float:
     return float(eer_of_counts(*counts(label, score)))
 
 
-def false_alarm_rate(label: np.ndarray, score: np.ndarray, threshold: float) -> float:
-    """Share of normal frames with a score of at least `threshold`."""
-    label, score = checked(label, score)
-    return float((score[~label] >= threshold).mean()) if (~label).any() else float("nan")
-
-
 def video_auroc(label: np.ndarray, score: np.ndarray, single_class: SingleClass) -> float:
     """AUROC of one video under one of the conventions for videos of a single class.
 

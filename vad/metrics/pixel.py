@@ -30,10 +30,3 @@ def found_at(mask: np.ndarray, box: np.ndarray, score: np.ndarray, *, share: flo
         if covered >= needed:
             return float(score[row])
     return -math.inf
-
-
-def found_at_map(mask: np.ndarray, score_map: np.ndarray, *, share: float = SHARE) -> float:
-    """The same from a score map (h, w): the ceil(share * m)-th largest score among the m pixels of the mask."""
-    inside = score_map[mask]
-    needed = math.ceil(share * len(inside) - 1e-12)
-    return float(np.partition(inside, len(inside) - needed)[len(inside) - needed])

@@ -53,12 +53,6 @@ class Verdict:
         """Packets at which decoding may start, int64."""
         return np.flatnonzero(self.start)
 
-    @property
-    def times(self) -> np.ndarray:
-        """Sorted unique pts of the packets that give a frame, int64, in units of the stream."""
-        times = self.pts[self.number >= 0]
-        return np.unique(times[times != self.NO_TIME])
-
 
 def verdict_path(path: Path) -> Path:
     """Where the verdict of a file is kept."""
