@@ -30,7 +30,7 @@ WEIGHTINGS = ("none", "hard", "linear", "huber", "mixture")
 
 
 def slow_weight(error: float, mean: float, deviation: float, k: float, weighting: str) -> float:
-    """One cube at a time, as methods/5 writes it down."""
+    """One cube at a time, as the closed forms read."""
     if weighting == "none":
         return 1.0
     lam = mean + max(k, 1.0) * deviation

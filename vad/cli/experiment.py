@@ -30,11 +30,10 @@ from vad.extract.detectors import Detector
 from vad.extract.motion import Motion
 from vad.runs import RunFolder, Settings, identity, variant
 from vad.stages import Experiment
+from vad.tracking import Tracker
 
 # Dataclasses that an experiment may replace by a subclass, as it replaces a model.
 set_parsing_settings(subclasses_enabled=[Detector, Motion])
-
-_LOGGERS = Literal["wandb", "tensorboard", "csv"]
 
 
 class _Parser(LightningCLI):
@@ -74,7 +73,7 @@ class _Parser(LightningCLI):
         parser.add_argument(
             "--finetune", type=str | None, default=None, help="Start from the detector of this run folder."
         )
-        parser.add_argument("--log", type=_LOGGERS, default="wandb", help="Where curves go; log.csv is always written.")
+        parser.add_argument("--log", type=Tracker, default="wandb", help="Where curves go; log.csv is always written.")
         parser.add_argument("--fresh", action="store_true", help="Move an old run folder aside and begin anew.")
         parser.add_argument(
             "--out", type=str | None, default=None, help="The run's folder, instead of one below $VAD_RUNS."

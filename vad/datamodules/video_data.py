@@ -1,7 +1,6 @@
 """The base of all datamodules."""
 
 import hashlib
-import warnings
 from abc import abstractmethod
 from collections.abc import Iterable
 from typing import Any, Literal, TypeVar
@@ -21,9 +20,6 @@ from vad.types import Protocol, Record, Split, Video, protocol_splits
 
 Pass = Literal["score", "estimate", "batchnorm"]
 T = TypeVar("T")
-
-# A datamodule without validation gives no loaders for it, which is as it should be.
-warnings.filterwarnings("ignore", message="Total length of `list` across ranks is zero")
 
 
 class VideoData(pl.LightningDataModule):

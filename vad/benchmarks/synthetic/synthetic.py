@@ -59,7 +59,7 @@ class Synthetic(Benchmark):
         if self._root is not None:
             root = Path(self._root)
         else:
-            root = Path(os.environ.get("VAD_CACHE", "cache")) / "generated" / self.dataset
+            root = files.cache_root() / "generated" / self.dataset
         if root.resolve().is_relative_to(data_root().resolve()):
             raise ConfigError(
                 f"Synthetic: {root} lies below VAD_DATA, where nothing is ever written; give benchmark.root"
