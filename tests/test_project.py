@@ -1,6 +1,8 @@
 """What the project's own files promise: targets that are there, commands that parse, no place of a machine."""
 
+import os
 import re
+import shutil
 import subprocess
 from pathlib import Path
 
@@ -62,3 +64,42 @@ def test_scripts_are_executable_and_parse(script: str) -> None:
     path = ROOT / script
     assert path.stat().st_mode & 0o111
     assert subprocess.run(["bash", "-n", str(path)]).returncode == 0
+
+
+def write_program(path: Path, text: str) -> None:
+    path.parent.mkdir(parents=True, exist_ok=True)
+    path.write_text(f"#!/bin/sh\n{text}\n")
+    path.chmod(0o755)
+
+
+@pytest.mark.parametrize(
+    ("choice", "gpu", "wheel", "cpu_builds"),
+    [
+        ("auto", False, False, True),
+        ("auto", True, False, False),
+        ("auto", False, True, False),
+        ("cpu", True, False, True),
+        ("cuda", False, False, False),
+    ],
+)
+def test_setup_draws_no_cuda_where_there_is_no_gpu(
+    choice: str, gpu: bool, wheel: bool, cpu_builds: bool, tmp_path: Path
+) -> None:
+    for name in (".ci/setup", "constraints.txt"):
+        (tmp_path / name).parent.mkdir(exist_ok=True)
+        shutil.copy(ROOT / name, tmp_path / name)
+    write_program(tmp_path / ".venv/bin/python", f'echo "$@" >> {tmp_path}/asked')
+    write_program(tmp_path / "bin/nvidia-smi", f"exit {0 if gpu else 9}")
+    wheels = tmp_path / "wheels"
+    wheels.mkdir()
+    if wheel:
+        version = re.findall(r"^torch==(.*)$", (ROOT / "constraints.txt").read_text(), re.MULTILINE)[0]
+        (wheels / f"torch-{version}+cpu-cp311-cp311-linux_x86_64.whl").touch()
+    surroundings = {name: value for name, value in os.environ.items() if not name.startswith(("VAD_", "UV_", "PIP_"))}
+    surroundings |= {"PATH": f"{tmp_path}/bin:{os.environ['PATH']}", "PIP_FIND_LINKS": str(wheels)}
+    surroundings |= {"VAD_TORCH": choice, "PYTHON": str(tmp_path / ".venv/bin/python"), "VENV": ".venv"}
+    done = subprocess.run([tmp_path / ".ci/setup"], env=surroundings, capture_output=True, text=True)
+    assert done.returncode == 0, done.stderr
+    first = next(line for line in (tmp_path / "asked").read_text().splitlines() if " install " in line)
+    assert " torch==" in first, "torch comes first and alone"
+    assert first.endswith("whl/cpu") == cpu_builds
