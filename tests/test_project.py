@@ -73,17 +73,19 @@ def write_program(path: Path, text: str) -> None:
 
 
 @pytest.mark.parametrize(
-    ("choice", "gpu", "wheel", "cpu_builds"),
+    ("choice", "gpu", "wheel", "named", "cpu_builds"),
     [
-        ("auto", False, False, True),
-        ("auto", True, False, False),
-        ("auto", False, True, False),
-        ("cpu", True, False, True),
-        ("cuda", False, False, False),
+        ("auto", False, False, True, True),
+        ("auto", False, False, False, None),
+        ("auto", True, False, True, False),
+        ("auto", False, True, False, False),
+        ("cpu", True, False, True, True),
+        ("cpu", True, False, False, None),
+        ("cuda", False, False, True, False),
     ],
 )
 def test_setup_draws_no_cuda_where_there_is_no_gpu(
-    choice: str, gpu: bool, wheel: bool, cpu_builds: bool, tmp_path: Path
+    choice: str, gpu: bool, wheel: bool, named: bool, cpu_builds: bool | None, tmp_path: Path
 ) -> None:
     for name in (".ci/setup", "constraints.txt"):
         (tmp_path / name).parent.mkdir(exist_ok=True)
@@ -97,9 +99,13 @@ def test_setup_draws_no_cuda_where_there_is_no_gpu(
         (wheels / f"torch-{version}+cpu-cp311-cp311-linux_x86_64.whl").touch()
     surroundings = {name: value for name, value in os.environ.items() if not name.startswith(("VAD_", "UV_", "PIP_"))}
     surroundings |= {"PATH": f"{tmp_path}/bin:{os.environ['PATH']}", "PIP_FIND_LINKS": str(wheels)}
+    surroundings |= {"VAD_TORCH_INDEX": "file:///builds/cpu"} if named else {}
     surroundings |= {"VAD_TORCH": choice, "PYTHON": str(tmp_path / ".venv/bin/python"), "VENV": ".venv"}
     done = subprocess.run([tmp_path / ".ci/setup"], env=surroundings, capture_output=True, text=True)
+    if cpu_builds is None:
+        assert done.returncode == 2 and "VAD_TORCH_INDEX" in done.stderr and not (tmp_path / "asked").exists()
+        return
     assert done.returncode == 0, done.stderr
     first = next(line for line in (tmp_path / "asked").read_text().splitlines() if " install " in line)
     assert " torch==" in first, "torch comes first and alone"
-    assert first.endswith("whl/cpu") == cpu_builds
+    assert first.endswith("file:///builds/cpu") == cpu_builds
