@@ -9,7 +9,7 @@ from typing import Literal
 import numpy as np
 
 from vad.benchmarks.benchmark import Grid
-from vad.benchmarks.intervals import Intervals, labels_from_intervals
+from vad.benchmarks.intervals import Intervals
 from vad.benchmarks.weak import Listed, Published, WeakBenchmark, read_lines, without_suffix
 from vad.errors import ConfigError, DataError
 from vad.types import Split, Truth, Video
@@ -75,14 +75,7 @@ class UCFCrime(WeakBenchmark):
         kind = kind_of(video.id)
         if kind is None:
             return Truth(frames=np.zeros(frames, np.uint8), kinds={})
-        if video.id not in self.intervals:
-            why = (
-                "of training videos only the label is published"
-                if video.split == "weak_train"
-                else "its line is missing"
-            )
-            raise DataError(f"{self.name}: there are no abnormal intervals of {video.id}: {why}")
-        labels = labels_from_intervals(self.intervals[video.id], frames)
+        labels = self.labels_within(self.intervals, video, frames)
         return Truth(frames=labels, kinds={kind: labels})
 
     def grid_length(self, video: Video, grid: Grid) -> int:

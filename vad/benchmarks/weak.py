@@ -9,8 +9,11 @@ from functools import cached_property
 from pathlib import Path
 from typing import ClassVar, NamedTuple
 
+import numpy as np
+
 from vad.benchmarks.benchmark import Benchmark, Grid, data_root
 from vad.benchmarks.frame_folders import places_by_name
+from vad.benchmarks.intervals import Intervals, labels_from_intervals
 from vad.errors import DataError, VadError
 from vad.files import read_json
 from vad.types import Report, Split, Truth, Video
@@ -185,6 +188,14 @@ class WeakBenchmark(Benchmark):
     def scene(self, id: str) -> str | None:
         """The scene that a video's id names, if it does."""
         return None
+
+    def labels_within(self, intervals: Mapping[str, Intervals], video: Video, frames: int) -> np.ndarray:
+        """Labels uint8 (frames,) of an abnormal video; `DataError` where its intervals are not published or missing."""
+        if video.id not in intervals:
+            training = video.split == "weak_train"
+            why = "of training videos only the label is published" if training else "its line is missing"
+            raise DataError(f"{self.name}: there are no abnormal intervals of {video.id}: {why}")
+        return labels_from_intervals(intervals[video.id], frames)
 
     def official(self, *names: str, advice: str) -> Path:
         """The first of some official files that lies below the root, or among the annotations."""

@@ -57,14 +57,7 @@ class XDViolence(WeakBenchmark):
     def labels(self, video: Video, frames: int) -> Truth:
         if codes(video.id) == ("A",):
             return Truth(frames=np.zeros(frames, np.uint8), kinds={})
-        if video.id not in self.intervals:
-            why = (
-                "of training videos only the label is published"
-                if video.split == "weak_train"
-                else "its line is missing"
-            )
-            raise DataError(f"{self.name}: there are no abnormal intervals of {video.id}: {why}")
-        labels = labels_from_intervals(self.intervals[video.id], frames)
+        labels = self.labels_within(self.intervals, video, frames)
         return Truth(frames=labels, kinds=self._kinds(video.id, labels))
 
     def length(self, video: Video) -> int:
