@@ -170,6 +170,34 @@ class CubeBatch:
         return len(self.key)
 
 
+@dataclass(frozen=True)
+class BagBatch:
+    """Bags: the snippets of a video, with a label of the whole. C crops, L rows, of which the first `length` are real.
+
+    In training a bag holds pooled segments and `key` its position among the bags, int64 (B,). In scoring it holds every
+    snippet of one video, and `key` the row of the record of each real snippet, int64 (sum of `length`,).
+    """
+
+    streams: "tuple[Tensor, ...]"  # float16 (B, C, L, D) each, one for each stream of features, zeros behind `length`
+    length: "Tensor"  # int64 (B,)
+    label: "Tensor"  # int64 (B,), 0 normal, 1 abnormal, -1 unknown
+    key: "Tensor"
+    size: int = field(kw_only=True)  # bags of the global batch that this is a share of, over all processes
+
+    def to(self, device: "str | object", **options: object) -> "BagBatch":
+        """The same batch on another device."""
+        return replace(
+            self,
+            streams=tuple(stream.to(device, **options) for stream in self.streams),  # type: ignore[call-overload]
+            length=self.length.to(device, **options),  # type: ignore[call-overload]
+            label=self.label.to(device, **options),  # type: ignore[call-overload]
+            key=self.key.to(device, **options),  # type: ignore[call-overload]
+        )
+
+    def __len__(self) -> int:
+        return len(self.length)
+
+
 def protocol_splits(protocol: str) -> ProtocolSplits:
     """The splits of a protocol; an unknown name is a `ConfigError`."""
     if protocol not in PROTOCOLS:

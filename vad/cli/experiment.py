@@ -27,13 +27,15 @@ from vad.cli.quiet import quiet
 from vad.datamodules.video_data import VideoData
 from vad.errors import ConfigError, VadError
 from vad.extract.detectors import Detector
+from vad.extract.encoders import Encoder
+from vad.extract.features import Features
 from vad.extract.motion import Motion
 from vad.runs import RunFolder, Settings, identity, variant
 from vad.stages import Experiment
 from vad.tracking import Tracker
 
 # Dataclasses that an experiment may replace by a subclass, as it replaces a model.
-set_parsing_settings(subclasses_enabled=[Detector, Motion])
+set_parsing_settings(subclasses_enabled=[Detector, Motion, Encoder, Features])
 
 
 class _Parser(LightningCLI):

@@ -1,5 +1,6 @@
 """`vad extract`: compute what an experiment needs from its videos, or one link of it, once."""
 
+import importlib
 import sys
 from argparse import ArgumentError, ArgumentParser
 from collections.abc import Sequence
@@ -18,9 +19,13 @@ if TYPE_CHECKING:
 
 USAGE = """usage: vad extract --config E [options of the experiment] [--processes N] [--device D] [--on_broken S]
        vad extract objects --benchmark B [--splits S ...] [--detector D] [--motion M] [...]
+       vad extract features --benchmark B [--splits S ...] [--encoder E] [...]
+       vad extract packs --benchmark B --source FOLDER --name N [...]
 
 --config E   everything that the experiment reads from its videos, sources first
 objects      boxes of a detector and of what moves
+features     vectors of snippets, computed by an encoder
+packs        vectors of snippets that others computed, imported from their files
 
 --processes  worker processes on this machine (1); torchrun and SLURM share out the videos over machines
 --device     cpu, cuda, cuda:1, or auto (the default): cuda where there is one
@@ -35,10 +40,12 @@ def main(arguments: Sequence[str]) -> None:
         print(USAGE)
     elif arguments[0] == "objects":
         objects(arguments[1:])
+    elif arguments[0] in ("features", "packs"):
+        importlib.import_module(f"vad.cli.extract_{arguments[0]}").main(arguments[1:])
     elif arguments[0].startswith("-"):
         experiment(arguments)
     else:
-        raise ConfigError(f"expected objects or --config, got '{arguments[0]}'; 'vad extract --help' says more")
+        raise ConfigError(f"expected objects, features, packs or --config, got '{arguments[0]}'; 'vad extract --help' says more")
 
 
 def experiment(arguments: Sequence[str]) -> None:

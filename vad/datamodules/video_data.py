@@ -121,7 +121,7 @@ class VideoData(pl.LightningDataModule):
             (recipe, video)
             for recipe in self.recipes()
             for video, identity in needed
-            if not cache.entry(self.benchmark.dataset, recipe, video.id).exists(identity)
+            if not cache.entry(self.benchmark.dataset, recipe, video.id).exists(identity if recipe.of_footage else None)
         ]
 
     def require_cache(self) -> None:

@@ -3,7 +3,7 @@
 from abc import abstractmethod
 from collections.abc import Mapping
 from dataclasses import dataclass
-from typing import Any, Protocol
+from typing import Any, ClassVar, Protocol
 
 import numpy as np
 
@@ -22,6 +22,8 @@ class Worker(Protocol):
 @dataclass(frozen=True)
 class Extraction(Recipe):
     """A recipe whose entries `vad extract` computes, one source video at a time."""
+
+    of_footage: ClassVar[bool] = True  # False: entries were imported, and a change of the video does not make them old
 
     @abstractmethod
     def worker(self, device: str) -> Worker:

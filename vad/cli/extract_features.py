@@ -1,0 +1,8 @@
+"""`vad extract features`."""
+
+from collections.abc import Sequence
+
+
+def main(arguments: Sequence[str]) -> None:
+    """See the module."""
+    raise NotImplementedError
