@@ -1,6 +1,7 @@
 """Which videos are there, and what in them is abnormal? Every class is imported here, so that bare names work."""
 
 from vad.benchmarks.benchmark import Benchmark, Grid, data_root
+from vad.benchmarks.composed import Composed
 from vad.benchmarks.footage import Footage
 from vad.benchmarks.shanghaitech import ShanghaiTechWeak
 from vad.benchmarks.synthetic import Synthetic
@@ -10,6 +11,7 @@ from vad.benchmarks.xd_violence import XDViolence
 
 __all__ = [
     "Benchmark",
+    "Composed",
     "Footage",
     "Grid",
     "ShanghaiTechWeak",
