@@ -18,19 +18,19 @@ import torch
 
 import vad.methods
 from vad.errors import RunError
-from vad.methods.anomaly_detector import AnomalyDetector, collect
+from vad.methods.anomaly_detector import AnomalyDetector, collect, constructor_arguments
 from vad.training import AtomicCheckpointIO, EpochCheckpoint, StepSeed, load_weights_only
 
 
 def methods() -> dict[str, type[AnomalyDetector]]:
-    """Every concrete AnomalyDetector that is defined in a module of `vad.methods`, by the module's name."""
+    """Every AnomalyDetector that is defined in a module of `vad.methods` and no base of others, by the module's name."""
     found = {}
     for module in pkgutil.iter_modules(vad.methods.__path__):
         for _, member in inspect.getmembers(importlib.import_module(f"vad.methods.{module.name}"), inspect.isclass):
             own = member.__module__ == f"vad.methods.{module.name}"
             if own and issubclass(member, AnomalyDetector) and member is not AnomalyDetector:
                 found[module.name] = member
-    return found
+    return {name: cls for name, cls in found.items() if not any(cls in other.__mro__[1:] for other in found.values())}
 
 
 METHODS = methods()
@@ -216,8 +216,8 @@ def test_matching_weights_are_taken_over_and_reported(example, tmp_path) -> None
 
 def test_every_argument_is_typed_documented_keyword_only_and_kept(example) -> None:
     cls = type(example.detector())
-    documentation = inspect.getdoc(cls) or ""
-    for name, parameter in list(inspect.signature(cls.__init__).parameters.items())[1:]:
+    documentation = "".join(inspect.getdoc(base) or "" for base in cls.__mro__ if issubclass(base, AnomalyDetector))
+    for name, parameter in constructor_arguments(cls).items():
         assert parameter.kind is inspect.Parameter.KEYWORD_ONLY, name
         assert parameter.annotation is not inspect.Parameter.empty, name
         assert f"{name}: " in documentation, f"{name} is not documented"

@@ -45,7 +45,8 @@ def main(arguments: Sequence[str]) -> None:
     elif arguments[0].startswith("-"):
         experiment(arguments)
     else:
-        raise ConfigError(f"expected objects, features, packs or --config, got '{arguments[0]}'; 'vad extract --help' says more")
+        known = "objects, features, packs or --config"
+        raise ConfigError(f"expected {known}, got '{arguments[0]}'; 'vad extract --help' says more")
 
 
 def experiment(arguments: Sequence[str]) -> None:

@@ -189,8 +189,8 @@ class AnomalyDetector(pl.LightningModule):
 
     @classmethod
     def argument_names(cls) -> list[str]:
-        """The constructor's arguments."""
-        return [name for name in inspect.signature(cls.__init__).parameters if name != "self"]
+        """The constructor's arguments; what it passes on as keywords is among them."""
+        return list(constructor_arguments(cls))
 
     @property
     def arguments(self) -> dict[str, Any]:
@@ -266,6 +266,20 @@ class AnomalyDetector(pl.LightningModule):
 
     def on_matching_loaded(self) -> None:
         """Called after weights were taken over; overridden where the training holds copies of them."""
+
+
+def constructor_arguments(cls: type) -> dict[str, inspect.Parameter]:
+    """Arguments of a class's constructor; in place of `**keywords` those of the next class that has a constructor."""
+    lineage = iter(cls.__mro__)
+    found: dict[str, inspect.Parameter] = {}
+    for owner in lineage:
+        if "__init__" not in vars(owner):
+            continue
+        parameters = list(inspect.signature(vars(owner)["__init__"]).parameters.values())[1:]
+        found |= {p.name: p for p in parameters if p.kind is not p.VAR_KEYWORD and p.name not in found}
+        if not any(p.kind is p.VAR_KEYWORD for p in parameters):
+            break
+    return found
 
 
 def collect(trainer: pl.Trainer, detector: AnomalyDetector, data: VideoData, what: Pass) -> dict[str, np.ndarray]:
