@@ -25,6 +25,10 @@ class Extraction(Recipe):
 
     of_footage: ClassVar[bool] = True  # False: entries were imported, and a change of the video does not make them old
 
+    def command(self, benchmark: str) -> str:
+        """What makes entries of videos of a benchmark, for messages."""
+        return "vad extract --config EXPERIMENT"
+
     @abstractmethod
     def worker(self, device: str) -> Worker:
         """Load what the work needs, once for each process."""

@@ -94,6 +94,12 @@ def _carry_out(
 ) -> Summary:
     started = time.perf_counter()
     todo = job.todo(videos)
+    if todo and not job.recipe.of_footage:
+        name = job.benchmark.name
+        raise CacheError(
+            f"{name}: {len(todo)} of {len(videos)} videos have no entry of {job.recipe.key}, first {todo[0].id}; such "
+            f"are not computed but imported: run  {job.recipe.command(name)}"
+        )
     _require_sources(job.recipe, job.benchmark, todo)
     cache.declare(job.benchmark.dataset, job.recipe)
     finished: list[Done] = []
@@ -135,7 +141,7 @@ class Job:
     def todo(self, videos: Sequence[Video]) -> list[Video]:
         """The videos to compute; those that were skipped once are tried again where nothing may be skipped."""
         lacking = {video.id for video in missing(self.recipe, self.benchmark, videos)}
-        if self.on_broken == "stop":
+        if self.on_broken == "stop" and self.recipe.of_footage:  # who imported others' work has decided already
             lacking |= {video.id for video in videos if self.entry(self.recipe, video).broken is not None}
         return [video for video in videos if video.id in lacking]
 
@@ -159,11 +165,17 @@ class Job:
 
 
 def missing(recipe: Recipe, benchmark: Benchmark, videos: Sequence[Video]) -> list[Video]:
-    """The videos whose entry is not in the cache, or was made from another state of the video."""
+    """The videos whose entry is not in the cache, or was made from another state of the video.
+
+    An entry that was imported needs no footage, and is of no state of it.
+    """
+    of_footage = not isinstance(recipe, Extraction) or recipe.of_footage
     return [
         video
         for video in videos
-        if not cache.entry(benchmark.dataset, recipe, video.id).exists(identity_of(benchmark, video))
+        if not cache.entry(benchmark.dataset, recipe, video.id).exists(
+            identity_of(benchmark, video) if of_footage else None
+        )
     ]
 
 
