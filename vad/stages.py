@@ -21,7 +21,7 @@ from lightning.pytorch import LightningModule, Trainer
 from lightning.pytorch.callbacks import Callback
 
 from vad import __version__, files, provenance
-from vad.datamodules.video_data import VideoData
+from vad.datamodules.video_data import VideoData, ends_of_chains
 from vad.errors import ConfigError, RunError
 from vad.evaluation import Metrics, evaluate
 from vad.methods.anomaly_detector import AnomalyDetector, collect
@@ -303,8 +303,8 @@ def learned(module: LightningModule) -> int:
 
 
 def recipe_key(data: VideoData) -> str:
-    """The recipe that scores were computed from: its hash covers those of its sources."""
-    return data.recipes()[-1].key
+    """The recipes that scores were computed from, mostly one: a hash covers those of its sources."""
+    return "+".join(recipe.key for recipe in ends_of_chains(data.recipes()))
 
 
 def weights_hash(module: LightningModule) -> str:

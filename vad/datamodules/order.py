@@ -1,18 +1,24 @@
 """Which samples stand in which batch: a pure function of (seed, epoch), dealt out to processes.
 
-    samples -> shuffled inside their groups -> batches of one group -> interleaved -> dealt by rank
+    BatchOrder    samples -> shuffled inside their groups -> batches of one group -> interleaved -> dealt by rank
+    PairedOrder   normal and abnormal bags -> shuffled each -> half a batch of both -> each half dealt by rank
 
 Use it as `DataLoader(dataset, sampler=BatchOrder(...), batch_size=None)`: the dataset is asked for a list of indices
 and gathers the batch. Lightning calls `set_epoch` on a loader's `sampler`, but never on its `batch_sampler`.
 """
 
+import logging
+from abc import abstractmethod
 from collections.abc import Iterable, Iterator
+from functools import cache
 from typing import Literal
 
 import numpy as np
 from torch.utils.data import Sampler
 
 from vad.errors import ConfigError
+
+logger = logging.getLogger(__name__)
 
 
 class Share(list[int]):
@@ -23,7 +29,21 @@ class Share(list[int]):
         self.size = len(self) if size is None else size
 
 
-class BatchOrder(Sampler[list[int]]):
+class Order(Sampler[list[int]]):
+    """Lists of indices, one for each step of this process in the epoch that `set_epoch` chose."""
+
+    epoch: int = 0
+
+    def set_epoch(self, epoch: int) -> None:
+        """Choose the epoch of the trainer that the next iteration gives."""
+        self.epoch = epoch
+
+    @abstractmethod
+    def __len__(self) -> int:
+        """Steps of an epoch of the trainer."""
+
+
+class BatchOrder(Order):
     """Lists of indices, one for each step of this process.
 
     Every batch is formed before it is dealt out, so that its content does not depend on the number of processes. A last
@@ -77,7 +97,6 @@ class BatchOrder(Sampler[list[int]]):
         self.deal = deal
         self.rank = rank
         self.world = world
-        self.epoch = 0
         self._members = (
             [np.arange(count)] if groups is None else [np.flatnonzero(groups == group) for group in np.unique(groups)]
         )
@@ -90,10 +109,6 @@ class BatchOrder(Sampler[list[int]]):
                 f"{count} samples give no batch for {world} processes: more samples or fewer processes are needed"
             )
         self.steps = self.batches_per_epoch if steps is None else min(steps, self.batches_per_epoch)
-
-    def set_epoch(self, epoch: int) -> None:
-        """Choose the epoch of the trainer that the next iteration gives."""
-        self.epoch = epoch
 
     def batches(self, epoch: int) -> list[np.ndarray]:
         """All batches of an epoch of samples, before they are dealt out: indices int64, each (<= batch_size,)."""
@@ -121,6 +136,93 @@ class BatchOrder(Sampler[list[int]]):
             for batch in self.batches(epoch)[offset : offset + end - step]:
                 yield Share(batch[self.rank :: self.world].tolist(), len(batch))
                 step += 1
+
+
+class PairedOrder(Order):
+    """Batches of half normal and half abnormal bags, normal ones first. Never ends: step s is a function of seed and s.
+
+    Each half goes through its own bags in shuffled laps and drops what a lap leaves over, so that no bag is twice in a
+    batch. Where a class has fewer bags than half a batch, both halves are cut to what it has: ShanghaiTech has 63
+    abnormal training videos, and public code with 64 and `drop_last` trains on no batch at all.
+
+    Args:
+        label: Integer (count,): 0 normal, 1 abnormal.
+        batch_size: Bags of a batch over all processes, even; each process takes its share of both halves.
+        seed: Seed of the order.
+        crops: Draw one of so many crops for each bag: indices are then `bag * crops + crop`.
+        rank: The process that this order is for.
+        world: The number of processes.
+        steps: Steps of an epoch of the trainer, which holds the steps `epoch * steps` and on. `None` for a lap of the
+            class with more bags.
+        once: The first epoch every time.
+    """
+
+    def __init__(
+        self,
+        label: np.ndarray,
+        *,
+        batch_size: int,
+        seed: int = 0,
+        crops: int = 1,
+        rank: int = 0,
+        world: int = 1,
+        steps: int | None = None,
+        once: bool = False,
+    ) -> None:
+        if batch_size < 2 or batch_size % 2 or (steps is not None and steps < 1):
+            raise ConfigError(
+                f"batch_size: half a batch is normal, so it must be even, got {batch_size}"
+                if batch_size % 2 or batch_size < 2
+                else f"checkpoint_every must be at least 1, got {steps}"
+            )
+        if batch_size // 2 % world:
+            raise ConfigError(
+                f"batch_size: half of {batch_size} bags cannot be split evenly over {world} processes: give a multiple "
+                f"of {2 * world}"
+            )
+        self.seed = seed
+        self.crops = crops
+        self.rank = rank
+        self.world = world
+        self.once = once
+        self._members = (np.flatnonzero(label == 0), np.flatnonzero(label == 1))
+        normal, abnormal = (len(members) for members in self._members)
+        self.half = min(batch_size // 2, normal, abnormal) // world * world
+        if self.half == 0:
+            raise ConfigError(
+                f"{normal} normal and {abnormal} abnormal bags give no batch of both for {world} processes: more "
+                "videos or fewer processes are needed"
+            )
+        if self.half < batch_size // 2 and rank == 0:
+            _warn_once(
+                f"batch_size: {normal} normal and {abnormal} abnormal bags do not fill two halves of "
+                f"{batch_size // 2}; a batch holds {self.half} of each"
+            )
+        self.steps = max(normal, abnormal) // self.half if steps is None else steps
+
+    def __len__(self) -> int:
+        return self.steps
+
+    def __iter__(self) -> Iterator[list[int]]:
+        first = 0 if self.once else self.epoch * self.steps
+        for step in range(first, first + self.steps):
+            bags = np.stack([self._half(side, step) for side in (0, 1)])  # (2, half)
+            if self.crops > 1:
+                drawn = np.random.default_rng((self.seed, 2, step)).integers(0, self.crops, bags.shape)
+                bags = bags * self.crops + drawn
+            yield Share(bags[:, self.rank :: self.world].ravel().tolist(), bags.size)
+
+    def _half(self, side: int, step: int) -> np.ndarray:
+        members = self._members[side]
+        lap, offset = divmod(step, len(members) // self.half)
+        order = np.random.default_rng((self.seed, side, lap)).permutation(members)
+        return order[offset * self.half : (offset + 1) * self.half]
+
+
+@cache
+def _warn_once(message: str) -> None:
+    """Several loaders have the same order."""
+    logger.warning(message)
 
 
 def evenly_spaced(count: int, at_most: int | None) -> np.ndarray:

@@ -36,7 +36,8 @@ class StackedRows:
         self._starts = np.concatenate([[0], np.cumsum(lengths, dtype=np.int64)])
         self._maps: OrderedDict[int, np.ndarray] = OrderedDict()
         self._held: np.ndarray | None = None
-        self.dtype, self.row_shape = np.dtype(np.uint8), ()
+        self.dtype = np.dtype(np.uint8)
+        self.row_shape: tuple[int, ...] = ()
         for number, stretch in enumerate(self.stretches):
             dtype, shape = stretch.entry.describe()["arrays"].get(name, ["", [0]])
             if number == 0 and dtype:
@@ -89,14 +90,20 @@ class StackedRows:
 
 
 def hold_in_memory(arrays: Sequence[StackedRows], in_memory: bool | Literal["auto"]) -> None:
-    """Hold arrays in memory if asked, or with `auto` if they take less than a quarter of what is free on this machine.
+    """Hold arrays in memory where `fits_in_memory` says so."""
+    if fits_in_memory(sum(array.nbytes for array in arrays), in_memory):
+        for array in arrays:
+            array.hold()
+
+
+def fits_in_memory(nbytes: int, in_memory: bool | Literal["auto"]) -> bool:
+    """Whether to hold so much in memory: as asked, or with `auto` if it is less than a quarter of what is free here.
 
     Processes on one machine (`LOCAL_WORLD_SIZE`) share what is free.
     """
-    room = available_memory() / 4 / int(os.environ.get("LOCAL_WORLD_SIZE", "1"))
-    if in_memory is True or (in_memory == "auto" and sum(array.nbytes for array in arrays) < room):
-        for array in arrays:
-            array.hold()
+    if in_memory == "auto":
+        return nbytes < available_memory() / 4 / int(os.environ.get("LOCAL_WORLD_SIZE", "1"))
+    return in_memory
 
 
 def available_memory() -> int:

@@ -2,7 +2,8 @@
 
 import hashlib
 from abc import abstractmethod
-from collections.abc import Iterable
+from collections import Counter
+from collections.abc import Iterable, Sequence
 from typing import Any, Literal, TypeVar
 
 import lightning.pytorch as pl
@@ -12,7 +13,7 @@ from torch.utils.data import DataLoader, Dataset
 
 from vad import cache
 from vad.benchmarks import Benchmark
-from vad.datamodules.order import BatchOrder
+from vad.datamodules.order import BatchOrder, Order
 from vad.errors import CacheError, ConfigError, DataError
 from vad.extract.extraction import Extraction
 from vad.extract.launch import identity_of
@@ -33,7 +34,8 @@ class VideoData(pl.LightningDataModule):
         protocol: Which splits are learned from, and which are scored.
         batch_size: Samples of a step over all processes; a number that the processes do not divide is refused.
         validation: Share of the training videos (whole videos) held out for validation; 0 for none.
-        max_videos: At most so many videos of each split (the first ones); `None` for all.
+        max_videos: At most so many videos of each split, the first ones; of a split with normal and abnormal videos the
+            first ones of both, half of each. `None` for all.
         max_items: At most so many training samples, evenly spaced; `None` for all. Scoring is never cut.
         checkpoint_every: Cut epochs after so many steps, since checkpoints lie at their ends; `None` for whole epochs.
         num_workers: Processes that gather batches; the stream of batches does not depend on it.
@@ -87,14 +89,17 @@ class VideoData(pl.LightningDataModule):
         return [v for v in self._videos(protocol_splits(self.protocol).fit) if (v.split, v.id) not in held_out]
 
     def validation_videos(self) -> list[Video]:
-        """The training videos that are held out: a function of seed and ids, in equal shares of every label."""
+        """The training videos that are held out: a function of seed and ids.
+
+        In equal shares of every label and, within a label, of every scene as far as whole videos can be.
+        """
         if self.validation == 0:
             return []
         videos = self._videos(protocol_splits(self.protocol).fit)
         held_out = set()
         for label in {video.label for video in videos}:
-            drawn = sorted((video.id for video in videos if video.label == label), key=self._draw)
-            held_out |= set(drawn[: round(self.validation * len(drawn))])
+            drawn = sorted((video for video in videos if video.label == label), key=lambda video: self._draw(video.id))
+            held_out |= {video.id for video in _scenes_in_turn(drawn)[: round(self.validation * len(drawn))]}
         if not held_out or len(held_out) == len(videos):
             raise ConfigError(
                 f"validation: a share of {self.validation} of {len(videos)} training videos leaves one side empty"
@@ -128,9 +133,10 @@ class VideoData(pl.LightningDataModule):
         """Raise `CacheError` that names the command if anything is missing."""
         if missing := self.missing():
             recipe, video = missing[0]
+            command = "vad extract --config EXPERIMENT" if recipe.of_footage else "vad extract packs"
             raise CacheError(
                 f"{self.benchmark.name}: {len(missing)} cache entries are missing or older than their videos, first "
-                f"'{recipe.kind}' of {video.id}; run  vad extract --config EXPERIMENT"
+                f"'{recipe.kind}' of {video.id}; run  {command}"
             )
 
     @abstractmethod
@@ -187,14 +193,15 @@ class VideoData(pl.LightningDataModule):
         rank, world = self._place()
         return BatchOrder(count, batch_size=self.batch_size, shuffle=False, groups=groups, rank=rank, world=world)
 
-    def scoring_order(self, count: int, groups: np.ndarray | None = None) -> BatchOrder:
+    def scoring_order(
+        self, count: int, groups: np.ndarray | None = None, *, batch_size: int | None = None
+    ) -> BatchOrder:
         """Batches in order, dealt out whole: the same batches for any number of processes."""
         rank, world = self._place()
-        return BatchOrder(
-            count, batch_size=self.batch_size, shuffle=False, groups=groups, deal="whole", rank=rank, world=world
-        )
+        size = self.batch_size if batch_size is None else batch_size
+        return BatchOrder(count, batch_size=size, shuffle=False, groups=groups, deal="whole", rank=rank, world=world)
 
-    def loader(self, dataset: Dataset, order: BatchOrder) -> DataLoader:
+    def loader(self, dataset: Dataset, order: Order) -> DataLoader:
         """A loader that asks `dataset` for the lists of indices of `order`."""
         on_gpu = self.trainer is not None and self.trainer.strategy.root_device.type == "cuda"
         return DataLoader(
@@ -213,15 +220,18 @@ class VideoData(pl.LightningDataModule):
 
     def broken(self) -> dict[str, str]:
         """Source videos that extraction had to skip, with the reason: whatever consists of one is left out."""
-        last = self.recipes()[-1]
-        marks = ((v.id, cache.entry(self.benchmark.dataset, last, v.id).broken) for v in self.needed())
+        marks = (
+            (video.id, cache.entry(self.benchmark.dataset, recipe, video.id).broken)
+            for video in self.needed()
+            for recipe in ends_of_chains(self.recipes())
+        )
         return {video: reason for video, reason in marks if reason is not None}
 
     def _listed(self, splits: Iterable[Split]) -> list[Video]:
-        return [video for split in splits for video in self.benchmark.videos(split)[: self.max_videos]]
+        return [video for split in splits for video in first_of_both(self.benchmark.videos(split), self.max_videos)]
 
     def _sources_of(self, video: Video) -> list[str]:
-        if video.frames is None and video.path is not None:  # it cannot be opened, which extraction has to say
+        if video.frames is None:  # its file cannot be opened, which extraction has to say, or only features are at hand
             return [video.id]
         return [part.source for part in self.benchmark.parts(video)]
 
@@ -239,6 +249,39 @@ class VideoData(pl.LightningDataModule):
 
     def _draw(self, video_id: str) -> str:
         return hashlib.sha256(f"{self.seed}:{video_id}".encode()).hexdigest()
+
+
+def ends_of_chains(recipes: Sequence[Extraction]) -> list[Extraction]:
+    """The recipes that no other one builds on: their entries and hashes cover those of their sources."""
+    sources = [recipe.source for recipe in recipes]
+    return [recipe for recipe in recipes if recipe not in sources]
+
+
+def first_of_both(videos: Sequence[Video], at_most: int | None) -> list[Video]:
+    """At most so many videos, in order: the first ones, or half of both labels where both occur.
+
+    Lists of weakly supervised benchmarks start with all abnormal videos.
+    """
+    if at_most is None or {video.label for video in videos} != {0, 1}:
+        return list(videos[:at_most])
+    left = {0: at_most - at_most // 2, 1: at_most // 2}
+    kept = []
+    for video in videos:
+        if video.label is not None and left[video.label] > 0:
+            left[video.label] -= 1
+            kept.append(video)
+    return kept
+
+
+def _scenes_in_turn(videos: Sequence[Video]) -> list[Video]:
+    """Videos reordered so that the first ones, however many, hold every scene's share; one scene stays as it is."""
+    of_scene = Counter(video.scene for video in videos)
+    seen: Counter[str | None] = Counter()
+    place = {}
+    for video in videos:
+        place[video.id] = (seen[video.scene] + 0.5) / of_scene[video.scene]
+        seen[video.scene] += 1
+    return sorted(videos, key=lambda video: place[video.id])
 
 
 def _unique(items: Iterable[T]) -> list[T]:
