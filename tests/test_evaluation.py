@@ -156,6 +156,26 @@ def test_false_alarms_are_counted_in_normal_videos_of_scores_that_are_logits():
     assert "far_at_0.5" not in evaluate(frame_scores_file(benchmark), benchmark, draws=0).metrics
 
 
+def test_misses_and_mean_probabilities_say_which_way_a_score_leans():
+    benchmark = toy()
+    scores = frame_scores_file(benchmark, range="logit")
+    metrics = evaluate(scores, benchmark, draws=50).metrics
+    abnormal, score = np.concatenate(labels(benchmark)) == 1, scores.score
+    probability = 1 / (1 + np.exp(-score))
+    expected = {
+        "miss_at_0.5": (score[abnormal] < 0).mean(),
+        "mean_normal": probability[~abnormal].mean(),
+        "mean_abnormal": probability[abnormal].mean(),
+    }
+    for name, value in expected.items():
+        assert metrics[name].value == pytest.approx(value)
+        assert metrics[name].low < value < metrics[name].high
+        assert name + "_smoothed" in metrics
+    assert not expected.keys() & evaluate(frame_scores_file(benchmark), benchmark, draws=0).metrics.keys()
+    huge = evaluate(replace(scores, score=1e4 * np.sign(score)), benchmark, draws=0).metrics
+    assert huge["mean_abnormal"].value == pytest.approx(1 - huge["miss_at_0.5"].value)
+
+
 def test_merged_figures_add_training_frames_as_normal_and_the_others_do_not_see_them():
     benchmark = toy()
     scores = frame_scores_file(benchmark, "train", "test", protocol="unsupervised_merge")

@@ -56,7 +56,9 @@ def frame_figures(
         scores: float64 (n,) for each video.
         weights: Draws of the bootstrap (units, draws), or `None` for values alone.
         suffix: Of the variant.
-        threshold: Score at which a frame is an alarm; `None` where scores are no probabilities.
+        threshold: Score at which a frame is an alarm, the logit of 0.5; `None` where scores are no logits. With it come
+            `far_at_0.5` (share of the frames of normal videos that are alarms), `miss_at_0.5` (share of the abnormal
+            frames that are none), `mean_normal` and `mean_abnormal` (mean probability of all such frames).
     """
     label = np.concatenate(frames.labels).astype(bool)
     score = np.concatenate(scores)
@@ -100,7 +102,12 @@ def frame_figures(
         samples = None if weights is None else bootstrap.mean_draws(np.array(values), weights)
         found["group_macro_auroc"] = Figure(frame.mean_of_defined(values), samples)
     if threshold is not None:
-        found["far_at_0.5"] = _false_alarms(frames, score, threshold, weights)
+        alarm, probability = score >= threshold, np.exp(-np.logaddexp(0, threshold - score))
+        # Normal videos as in Sultani et al. (2018), not all normal frames.
+        found["far_at_0.5"] = _mean_over(frames, ~frames.abnormal[video], alarm, weights)
+        found["miss_at_0.5"] = _mean_over(frames, label, ~alarm, weights)
+        found["mean_normal"] = _mean_over(frames, ~label, probability, weights)
+        found["mean_abnormal"] = _mean_over(frames, label, probability, weights)
     found = {name + suffix: figure for name, figure in found.items()}
     if frames.kinds and not suffix:
         for kind, frames_of_kind in frames.kinds.items():
@@ -121,14 +128,12 @@ def _mean_figure(figures: Sequence[Figure]) -> Figure:
         return Figure(value, np.where(known, samples, 0).sum(axis=0) / known.sum(axis=0))
 
 
-def _false_alarms(frames: Frames, score: np.ndarray, threshold: float, weights: np.ndarray | None) -> Figure:
-    """Share of the frames of normal videos that are alarms: normal videos as in Sultani et al. (2018), no others."""
-    normal = ~frames.abnormal[frames.video]
-    alarm = normal & (score >= threshold)
-    if not normal.any():
+def _mean_over(frames: Frames, chosen: np.ndarray, values: np.ndarray, weights: np.ndarray | None) -> Figure:
+    """Mean of values (n,) over the chosen frames, bool (n,); NaN where there are none."""
+    if not chosen.any():
         return Figure(float("nan"))
-    value = float(alarm.sum() / normal.sum())
+    value = float(values[chosen].mean())
     if weights is None:
         return Figure(value)
-    of_unit = [np.bincount(frames.unit[chosen], minlength=frames.units) for chosen in (alarm, normal)]
-    return Figure(value, bootstrap.ratio_draws(of_unit[0], of_unit[1], weights))
+    total, count = (np.bincount(frames.unit, column, minlength=frames.units) for column in (values * chosen, chosen))
+    return Figure(value, bootstrap.ratio_draws(total, count, weights))
