@@ -6,9 +6,12 @@ Every argument of every class is an option, typed, with help from its docstring.
 (`${model.init_args.dim}`) is resolved after everything is merged, so overrides reach it.
 """
 
+import ast
+import json
 import re
 from argparse import ArgumentError
 from collections.abc import Sequence
+from itertools import pairwise
 from pathlib import Path
 from typing import Any, Literal
 
@@ -30,7 +33,7 @@ from vad.extract.detectors import Detector
 from vad.extract.encoders import Encoder
 from vad.extract.features import Features
 from vad.extract.motion import Motion
-from vad.runs import RunFolder, Settings, identity, variant
+from vad.runs import Identity, RunFolder, Settings, identity, variant
 from vad.stages import Experiment
 from vad.tracking import Tracker
 
@@ -167,19 +170,35 @@ def _settings(parser: _Parser, arguments: Sequence[str]) -> Settings:
         raise ConfigError("--out: a folder must follow")
     if config["name"] is not None and not re.fullmatch(r"(?!\.)[^/\0]{1,200}", config["name"]):
         raise ConfigError(f"--name: expected a name for a folder, without / or a dot before it, got '{config['name']}'")
-    path = _configs(arguments)[0]
-    try:
-        base = _Parser(["--config", path, "--seed_everything", str(seed)]).dump()
-    except (ArgumentError, OmegaConfBaseException):  # the file needs the options that follow it
-        base = {}
+    paths = _configs(arguments)
     return Settings(
         config=config,
-        experiment=Path(path).stem,
-        variant=config["name"] or variant(identity(base), identity(config)),
+        experiment=Path(paths[0]).stem,
+        variant=config["name"] or _variant(paths, seed, identity(config)),
         seed=seed,
         fresh=config["fresh"],
         out=config["out"],
     )
+
+
+def _variant(paths: Sequence[str], seed: int, wanted: Identity) -> str:
+    """The stems of further files that change what counts, then what the options change; `base` where nothing does."""
+    bases = [_base(paths[: count + 1], seed) for count in range(len(paths))]
+    stems = [
+        Path(path).stem for path, (before, after) in zip(paths[1:], pairwise(bases), strict=True) if before != after
+    ]
+    rest = variant(bases[-1], wanted)
+    words = [re.sub(r"[^A-Za-z0-9=.,+_-]+", "-", stem).lstrip(".") for stem in stems] + [rest] * (rest != "base")
+    return ",".join(words) or "base"
+
+
+def _base(paths: Sequence[str], seed: int) -> Identity:
+    """The identity of experiment files alone; empty where they need the options that follow."""
+    words = [word for path in paths for word in ("--config", path)]
+    try:
+        return identity(_Parser(arrange([*words, "--seed_everything", str(seed)])).dump())
+    except (ArgumentError, OmegaConfBaseException):
+        return {}
 
 
 def _configs(arguments: Sequence[str]) -> list[str]:
@@ -227,12 +246,24 @@ def options_of(arguments: Sequence[str]) -> list[tuple[str, str | None]]:
     for word in arguments:
         if word.startswith("--") or word in ("-c", "-h"):
             name, given, value = word.partition("=")
-            pairs.append((name, value if given else None))
+            pairs.append((name, _in_yaml(value) if given else None))
         elif pairs and pairs[-1][1] is None:
-            pairs[-1] = (pairs[-1][0], word)
+            pairs[-1] = (pairs[-1][0], _in_yaml(word))
         else:
             raise ConfigError(f"'{word}' follows no option; options are written --key value")
     return pairs
+
+
+def _in_yaml(value: str) -> str:
+    """A value in Python's spelling, as W&B's agent writes it, in YAML's: only `None` would be read as a word."""
+    if value == "None":
+        return "null"
+    if value[:1] in ("[", "{") and "None" in value:
+        try:
+            return json.dumps(ast.literal_eval(value))
+        except (ValueError, SyntaxError, TypeError):  # not Python's
+            return value
+    return value
 
 
 def _sets_benchmark(path: str | None) -> bool:
