@@ -110,6 +110,7 @@ class Settings:
     seed: int
     fresh: bool = False
     out: str | None = None
+    group: str | None = None  # in W&B, instead of experiment and variant: a sweep's name
 
     @property
     def folder(self) -> RunFolder:

@@ -22,9 +22,18 @@ CURVES = 8  # videos whose score curves go into the table: enough to look at, sm
 
 
 def run_id(folder: RunFolder) -> str:
-    """The W&B id of a run: the one kept in its folder, else a new one, to be written with `keep_id`."""
+    """The W&B id of a run: the one kept in its folder, else a new one, to be written with `keep_id`.
+
+    A run that `wandb agent` started has the agent's.
+    """
+    if _by_agent() and "WANDB_RUN_ID" in os.environ:
+        return os.environ["WANDB_RUN_ID"]
     path = _id_path(folder)
     return path.read_text(encoding="utf-8").strip() if path.is_file() else secrets.token_hex(4)
+
+
+def _by_agent() -> bool:
+    return "WANDB_SWEEP_ID" in os.environ
 
 
 def keep_id(folder: RunFolder, identifier: str) -> None:
@@ -40,7 +49,9 @@ def _id_path(folder: RunFolder) -> Path:
 def tracker(
     kind: Tracker, folder: RunFolder, settings: Settings, *, identifier: str, about: Mapping[str, Any]
 ) -> Logger | None:
-    """The logger of a run, `None` where log.csv is enough. W&B stays offline unless `WANDB_MODE` says otherwise.
+    """The logger of a run, `None` where log.csv is enough.
+
+    W&B stays offline unless `WANDB_MODE` says otherwise, or `wandb agent` started the run.
 
     Args:
         about: What to group runs by: method, benchmark, protocol, seed.
@@ -58,10 +69,10 @@ def tracker(
     logger = WandbLogger(
         project=os.environ.get("WANDB_PROJECT", PROJECT),
         name=f"{settings.experiment}/{settings.variant}/seed-{settings.seed}",
-        group=f"{settings.experiment}/{settings.variant}",
+        group=settings.group or f"{settings.experiment}/{settings.variant}",
         save_dir=folder.path,
         id=identifier,
-        mode=os.environ.get("WANDB_MODE", "offline"),
+        mode=os.environ.get("WANDB_MODE", "online" if _by_agent() else "offline"),
         config={**about, **identity(settings.config)},  # without roots: it goes into the run's file verbatim
         settings=wandb.Settings(silent=True, console="off", save_code=False, disable_git=True),
     )

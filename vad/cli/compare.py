@@ -11,6 +11,7 @@ from vad.errors import VadError
 if TYPE_CHECKING:
     from rich.table import Table as RichTable
 
+    from vad.comparison.collect import Run
     from vad.comparison.table import Table
 
 
@@ -25,20 +26,29 @@ def main(arguments: Sequence[str]) -> None:
     )
     options = parser.parse_args(list(arguments))
 
+    from vad.comparison.collect import find_runs
+
+    report(find_runs(options.runs), Path(options.out))
+
+
+def report(runs: "Sequence[Run]", out: Path, notes: Sequence[str] = ()) -> None:
+    """Print the tables of some runs, and write them into `out` as Markdown, CSV and one HTML page, with the notes."""
     from rich.console import Console
 
-    from vad.comparison.collect import find_runs, rows
+    from vad.comparison.collect import rows
     from vad.comparison.curves import benchmark_of, video_curves
     from vad.comparison.difference import differences, sentence
     from vad.comparison.page import page
     from vad.comparison.table import comma_separated, markdown, tables
 
-    found = rows(find_runs(options.runs))
+    if out.exists() and not out.is_dir():
+        raise VadError(f"{out}: is a file, --out wants a folder")
+    found = rows(runs)
     laid_out = tables(found)
     console = Console()
     for table in laid_out:
         console.print(_terminal(table, console.width))
-    curves, sentences, notes = {}, {}, []
+    curves, sentences, notes = {}, {}, list(notes)
     for setting, members in found.items():
         try:
             benchmark = benchmark_of(members[0].runs[0])
@@ -48,10 +58,7 @@ def main(arguments: Sequence[str]) -> None:
             notes.append(f"{' / '.join(map(str, setting))}: no curves and no paired differences, since {error}")
     for line in [line for lines in sentences.values() for line in lines] + notes:
         console.print(line, markup=False, highlight=False, soft_wrap=True)
-    out = Path(options.out)
-    if out.exists() and not out.is_dir():
-        raise VadError(f"{out}: is a file, --out wants a folder")
-    files.write_text(out / "comparison.md", markdown(laid_out, sentences))
+    files.write_text(out / "comparison.md", markdown(laid_out, sentences, notes))
     files.write_text(out / "comparison.csv", comma_separated(found))
     files.write_text(out / "comparison.html", page(found, laid_out, curves, sentences, notes))
     console.print(f"page: {out / 'comparison.html'}", markup=False, highlight=False, soft_wrap=True)
@@ -62,7 +69,8 @@ def _terminal(table: "Table", width: int) -> "RichTable":
     grid = [list(table.headings), *(list(line.cells) for line in table.lines)]
     if not _fits(grid, width):
         turned = [list(column) for column in zip(*grid, strict=True)]
-        grid = turned if _fits(turned, width) else [[*row[:2], row[table.headings.index("seeds")]] for row in grid]
+        shown = (0, 1, table.headings.index("seeds"), table.headings.index("deviation"))
+        grid = turned if _fits(turned, width) else [[row[index] for index in shown] for row in grid]
     return _drawn(table.title, grid)
 
 

@@ -16,6 +16,7 @@ VERBS: dict[str, tuple[str, str]] = {
     "fit": ("vad.cli.fit", "train an experiment, then estimate its detector"),
     "test": ("vad.cli.test", "score and evaluate a run"),
     "run": ("vad.cli.run", "extract, fit and test, each in a process of its own"),
+    "sweep": ("vad.cli.sweep", "the grid of a W&B sweep file, a run for each cell, with workers and a table"),
     "evaluate": ("vad.cli.evaluate", "metrics of any scores, also other people's"),
     "compare": ("vad.cli.compare", "table, Markdown, CSV and one HTML page of several runs"),
     "cache": ("vad.cli.cache", "list or prune what the cache holds"),

@@ -100,8 +100,8 @@ def _table(setting: Setting, rows: Sequence[Row]) -> Table:
     return Table(setting, headings, tuple(lines))
 
 
-def markdown(found: Sequence[Table], sentences: Mapping[Setting, Sequence[str]]) -> str:
-    """All tables as Markdown, figures in percent, each with its sentences below."""
+def markdown(found: Sequence[Table], sentences: Mapping[Setting, Sequence[str]], notes: Sequence[str] = ()) -> str:
+    """All tables as Markdown, figures in percent, each with its sentences below, then notes."""
     blocks = []
     for table in found:
         head = "| " + " | ".join(table.headings) + " |"
@@ -109,6 +109,7 @@ def markdown(found: Sequence[Table], sentences: Mapping[Setting, Sequence[str]])
         body = ["| " + " | ".join(cell.replace("|", "\\|") for cell in line.cells) + " |" for line in table.lines]
         blocks.append("\n".join([f"### {table.title}", "", head, rule, *body]))
         blocks += [f"- {sentence}" for sentence in sentences.get(table.setting, ())]
+    blocks += [f"- {note}" for note in notes]
     return "\n\n".join(blocks) + "\n"
 
 
