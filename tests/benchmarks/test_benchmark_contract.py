@@ -30,6 +30,7 @@ TREES: dict[str, Callable[[Path], object]] = {
     "UCFCrime": trees.ucf_crime,
     "XDViolence": trees.xd_violence,
     "ShanghaiTechWeak": trees.shanghaitech_weak,
+    "Composed": trees.surveillance_fight,
 }
 OWN_TESTS = {"Synthetic": "is rendered, in test_synthetic.py", "Footage": "has no truth, test_footage.py"}
 
@@ -49,6 +50,11 @@ def benchmark(request: pytest.FixtureRequest, tmp_path: Path) -> Benchmark:
 
 def every_video(benchmark: Benchmark) -> list[Video]:
     return [video for split in benchmark.splits for video in benchmark.videos(split)]
+
+
+def has_pixels(video: Video) -> bool:
+    """Whether there is a file, or the video was joined from several."""
+    return video.path is not None or bool(video.cuts)
 
 
 def test_ids_are_unique_and_videos_carry_their_split(benchmark: Benchmark) -> None:
@@ -117,14 +123,19 @@ def test_parts_cover_a_video_in_order(benchmark: Benchmark) -> None:
         if video.frames is None:
             with pytest.raises(DataError, match="length"):
                 benchmark.parts(video)
-        else:
-            assert benchmark.parts(video) == [Part(video.id, 0, video.frames)]
-    assert benchmark.sources("test") == benchmark.videos("test")
+            continue
+        parts, sources = benchmark.parts(video), {source.id: source for source in benchmark.sources(video.split)}
+        ends = np.cumsum([part.stop - part.start for part in parts]).tolist()
+        assert (*ends,) == (*video.cuts, video.frames)
+        assert all(0 <= part.start < part.stop <= (sources[part.source].frames or 0) for part in parts)
+        if not video.cuts:
+            assert parts == [Part(video.id, 0, video.frames)]
+            assert sources[video.id] == video
 
 
 def test_pixels_have_the_length_and_size_of_the_index(benchmark: Benchmark) -> None:
     for video in every_video(benchmark):
-        if video.path is None:
+        if not has_pixels(video):
             with pytest.raises(DataError, match="there is no file"):
                 benchmark.open(video)
             continue
@@ -143,7 +154,7 @@ def test_nothing_is_written_below_the_root(benchmark: Benchmark, tmp_path: Path)
     for video in every_video(benchmark):
         if video.split == "test":
             benchmark.truth(video)
-        if video.path is not None:
+        if has_pixels(video):
             with benchmark.open(video) as reader:
                 reader.frames([0])
     assert state() == before

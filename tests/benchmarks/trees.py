@@ -7,6 +7,7 @@ from pathlib import Path
 import numpy as np
 from PIL import Image
 from scipy.io import savemat
+from videos import write_clip
 
 SIZE = (24, 16)  # width, height
 
@@ -75,6 +76,36 @@ def ucsd_repacked(
         cells[0, number - 1] = np.array([[s + 1 for s, _ in intervals], [e for _, e in intervals]], np.uint8)
     savemat(tree / "ped2.mat", {"gt": cells})
     return tree
+
+
+def surveillance_fight(root: Path, sources: int = 4, quiet: int = 4, fights: int = 2) -> Path:
+    """Clips of several sources, and the list with its line ends, blanks and ranges; clip k has 16 + k % 20 frames."""
+    tree = root / "fight-detection-surv-dataset"
+    lines: list[str] = []
+    number = {"fi": 0, "nofi": 0}
+    for source in range(sources):
+        lines.append(f"https://www.youtube.com/watch?v={source}  ")
+        for kind, folder, count in (("fi", "fight", fights), ("nofi", "noFight", quiet)):
+            for _ in range(count):
+                number[kind] += 1
+                clip(tree / folder / f"{kind}{number[kind]:03d}.mp4", number[kind])
+                lines.append(f"{kind}{number[kind]:03d}: 0.13.50 - 0.15.60")
+    lines += ["", "nofi900 - nofi910 : CamNet Dataset", "nofi910 - nofi920 : Synopsis dataset"]
+    (tree / "videos.txt").write_text("\r\n".join(lines))
+    return tree
+
+
+def clip(path: Path, number: int, frames: int | None = None) -> None:
+    """A clip of 16 + `number` % 20 frames, in one of two sizes and at one of two rates, like those of many cameras."""
+    path.parent.mkdir(parents=True, exist_ok=True)
+    write_clip(
+        path,
+        frames=16 + number % 20 if frames is None else frames,
+        codec="mpeg4",
+        size=((48, 32), (64, 32))[number % 2],
+        fps=(25, 30)[number % 2],
+        b_frames=0,
+    )
 
 
 UCF_LENGTHS = {

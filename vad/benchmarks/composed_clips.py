@@ -9,7 +9,8 @@ from vad.benchmarks.composed_plan import Clip
 from vad.benchmarks.footage import suffix_of
 from vad.benchmarks.frame_folders import walk
 from vad.benchmarks.weak import read_lines
-from vad.errors import DataError, VideoError
+from vad.errors import DataError, VadError, VideoError
+from vad.video import open_video
 from vad.video.lengths import Length, lengths
 
 MULTIPLE = 16  # frames: clips are trimmed to it, so that snippets of 16 frames never cross a cut
@@ -31,12 +32,23 @@ class Located:
         """Frames that are used: the last ones are trimmed off."""
         return self.length.frames // MULTIPLE * MULTIPLE
 
+    def damage(self) -> str | None:
+        """What a full decode finds wrong; `None` if nothing is."""
+        try:
+            with open_video(self.path) as reader:
+                decoded = sum(1 for _ in reader)
+        except VadError as error:
+            return str(error)
+        if decoded != self.length.frames:
+            return f"{self.path}: gives {decoded} frames, not {self.length.frames}"
+        return None
+
 
 @dataclass(frozen=True)
 class Clips:
     """What lies in the two folders. What is left out is named with the reason."""
 
-    used: tuple[Clip, ...]  # sorted by label and id
+    used: tuple[Clip, ...]  # by label and id
     located: Mapping[str, Located]  # every clip that can be opened, by id
     broken: tuple[VideoError, ...]
     left_out: Mapping[str, tuple[str, ...]]  # reason -> ids
@@ -51,39 +63,27 @@ def find_clips(root: Path, normal: str, abnormal: str, groups: str | None) -> Cl
     Raises `DataError` where a folder or the list is missing or a folder holds no clip, or two clips have one id.
     """
     tree = find_tree(root, normal, abnormal)
-    paths: dict[str, tuple[int, Path]] = {}
-    for label, name in enumerate((normal, abnormal)):
-        found = _files(tree / name)
-        if not found:
-            raise DataError(f"{tree / name}: there is no video file below this folder")
-        for path in found:
-            base = tree if groups is None else tree / name
-            id = path.relative_to(base).as_posix()[: -len(suffix_of(path.name))]
-            if id in paths:
-                raise DataError(f"{paths[id][1]} and {path} would have one id; rename one of them")
-            paths[id] = (label, path)
-    sources = {id: {id} for id in paths} if groups is None else read_sources(tree / groups)
+    listed = None if groups is None else read_sources(tree / groups)
+    paths = _paths(tree, (normal, abnormal), below_folder=listed is not None)
+    sources = {id: {id} for id in paths} if listed is None else listed
     measured = lengths([path for _, path in paths.values()])
     located = {
         id: Located(path, found) for id, (_, path) in paths.items() if isinstance(found := measured[path], Length)
     }
     left_out: dict[str, list[str]] = {}
     kept = []
-    for id, (label, _) in sorted(paths.items(), key=lambda item: (item[1][0], item[0])):
-        if id not in located:
-            continue
-        if located[id].frames == 0:
+    for id, clip in located.items():
+        if clip.frames == 0:
             left_out.setdefault(f"shorter than {MULTIPLE} frames", []).append(id)
         elif len(sources.get(id, ())) > 1:
             left_out.setdefault("listed under several sources", []).append(id)
         else:
-            kept.append(Clip(id, label, next(iter(sources.get(id, {UNLISTED})))))
-    if groups is not None:
+            kept.append(Clip(id, paths[id][0], next(iter(sources.get(id, [UNLISTED])))))
+    if listed is not None:
         quiet = {clip.group for clip in kept if clip.label == 0}
-        alone = [clip.id for clip in kept if clip.group not in quiet]
-        kept = [clip for clip in kept if clip.group in quiet]
-        if alone:
+        if alone := [clip.id for clip in kept if clip.group not in quiet]:
             left_out["from a source without normal clips, so that its camera would give the event away"] = alone
+            kept = [clip for clip in kept if clip.group in quiet]
     return Clips(
         used=tuple(kept),
         located=located,
@@ -129,5 +129,16 @@ def read_sources(path: Path) -> dict[str, set[str]]:
     return found
 
 
-def _files(folder: Path) -> list[Path]:
-    return [place / name for place, names in walk(folder) for name in names if suffix_of(name)]
+def _paths(tree: Path, folders: tuple[str, str], *, below_folder: bool) -> dict[str, tuple[int, Path]]:
+    """Label and path of each clip by its id, a path below its folder or below the tree; sorted by label and id."""
+    found: dict[str, tuple[int, Path]] = {}
+    for label, name in enumerate(folders):
+        paths = [place / file for place, files in walk(tree / name) for file in files if suffix_of(file)]
+        if not paths:
+            raise DataError(f"{tree / name}: there is no video file below this folder")
+        for path in paths:
+            id = path.relative_to(tree / name if below_folder else tree).as_posix()[: -len(suffix_of(path.name))]
+            if id in found:
+                raise DataError(f"{found[id][1]} and {path} would have one id; rename one of them")
+            found[id] = (label, path)
+    return dict(sorted(found.items(), key=lambda item: (item[1][0], item[0])))
