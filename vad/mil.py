@@ -23,6 +23,11 @@ def ranks(score: Tensor, real: Tensor) -> Tensor:
     return torch.empty_like(order).scatter_(1, order, places)
 
 
+def highest(value: Tensor, among: Tensor, count: Tensor) -> Tensor:
+    """The `count` largest values among some rows of each bag, or all of them if there are fewer: bool (B, L)."""
+    return among & (ranks(value, among) < count[:, None])
+
+
 def bag_probability(logit: Tensor, chosen: Tensor, *, of: str = "probability") -> Tensor:
     """Probability of each bag, fp32 (B,), from its chosen rows.
 

@@ -4,6 +4,7 @@ streams (B, C, L, D_i) -> early fusion -> temporal encoder -> logit of each snip
 the k most abnormal snippets of a bag -> probability of the bag -> cross-entropy with its label
 """
 
+import math
 from collections.abc import Sequence
 from dataclasses import dataclass
 from functools import cached_property
@@ -33,6 +34,7 @@ class Bags:
     real: Tensor  # bool (B, L), rows that exist
     length: Tensor  # int64 (B,)
     label: Tensor  # int64 (B,), 0 or 1
+    key: Tensor  # as in BagBatch
 
     @cached_property
     def probability(self) -> Tensor:
@@ -173,7 +175,7 @@ class MILDetector(AnomalyDetector):
             for part in ([(dim,) for dim in used] if fuse == "late" else [used])
         )
         # Made last, so that the rest begins with the same weights with and without it.
-        self.embed = (
+        self.embed: nn.Module | None = (
             nn.Sequential(nn.Linear(width, width // 2), nn.ReLU(), nn.Linear(width // 2, projection))
             if projection
             else None
@@ -198,7 +200,9 @@ class MILDetector(AnomalyDetector):
         if self.embed is not None:
             embedding = self.embed(torch.stack([rows for rows, _ in said]).mean(0))
             embedding = rearrange(functional.normalize(embedding.float(), dim=-1), "(b c) l p -> b c l p", c=crops)
-        return Bags(rearrange(logit, "(b c) l -> b c l", c=crops), embedding, real, batch.length, batch.label)
+        return Bags(
+            rearrange(logit, "(b c) l -> b c l", c=crops), embedding, real, batch.length, batch.label, batch.key
+        )
 
     def top(self, bags: Bags) -> Tensor:
         """k of each bag, int64 (B,)."""
@@ -217,8 +221,8 @@ class MILDetector(AnomalyDetector):
         loss = global_mean(cross_entropy(self.bag_probability(bags), bags.label), every)
         if self.smooth:
             loss = loss + self.smooth * global_mean(smoothness(bags.probability, bags.real), abnormal)
-        if self.sparse:
-            loss = loss + self.sparse * global_mean(sparsity(bags.probability, bags.real), abnormal)
+        if self.sparsity_weight:
+            loss = loss + self.sparsity_weight * global_mean(sparsity(bags.probability, bags.real), abnormal)
         return loss
 
     def additional(self, bags: Bags, strength: float) -> Tensor | None:
@@ -229,6 +233,15 @@ class MILDetector(AnomalyDetector):
             strength: From 0 during the warm-up to 1.
         """
         return None
+
+    @property
+    def sparsity_weight(self) -> float:
+        """Weight of the sparsity in this step."""
+        return self.sparse
+
+    @property
+    def leaves_unused(self) -> bool:
+        return self.embed is not None and any(True for _ in self.embed.parameters())  # nothing during the warm-up
 
     @property
     def strength(self) -> float:
@@ -274,7 +287,9 @@ class MILDetector(AnomalyDetector):
         self._validation = []
         bags = gather_by_key({name: column for name, column in joined.items() if name != "key"}, joined["key"])
         self.log("val_loss", cross_entropy(bags["probability"], bags["label"]).mean())
-        self.log("val_bag_auroc", auroc(bags["label"].cpu().numpy(), bags["probability"].double().cpu().numpy()))
+        value = auroc(bags["label"].cpu().numpy(), bags["probability"].double().cpu().numpy())
+        if not math.isnan(value):  # bags of one label
+            self.log("val_bag_auroc", value)
 
     def configure_optimizers(self) -> Any:
         return torch.optim.Adam(self.parameters(), lr=self.learning_rate, weight_decay=self.weight_decay)

@@ -1,6 +1,7 @@
 """What passes between the processes of one training: tensors, never pickles."""
 
 from collections.abc import Mapping
+from typing import Any, cast
 
 import torch
 import torch.distributed as dist
@@ -21,6 +22,26 @@ def summed(values: Tensor) -> Tensor:
     return total
 
 
+class _Summed(torch.autograd.Function):
+    @staticmethod
+    def forward(ctx: Any, values: Tensor) -> Tensor:
+        return summed(values)
+
+    @staticmethod
+    def backward(ctx: Any, gradient: Tensor) -> Tensor:
+        return summed(gradient)
+
+
+def summed_with_gradient(values: Tensor) -> Tensor:
+    """The sum of a tensor over all processes; what each of them makes of it comes back as gradient.
+
+    Every process must use the sum in its loss: the way back is a sum over all of them too.
+    """
+    if world_size() == 1:
+        return values
+    return cast(Tensor, _Summed.apply(values))  # type: ignore[no-untyped-call]  # torch has no types here
+
+
 def gather_by_key(columns: Mapping[str, Tensor], key: Tensor) -> dict[str, Tensor]:
     """Bring the columns of all processes together on each of them, one row for each key, ascending.
 
@@ -31,19 +52,19 @@ def gather_by_key(columns: Mapping[str, Tensor], key: Tensor) -> dict[str, Tenso
     Returns:
         The columns, with the keys as `key`.
     """
-    gathered = {name: _concatenated(column) for name, column in (*columns.items(), ("key", key))}
+    gathered = {name: concatenated(column) for name, column in (*columns.items(), ("key", key))}
     keys, order = torch.sort(gathered["key"], stable=True)
     first = torch.ones_like(keys, dtype=torch.bool)
     first[1:] = keys[1:] != keys[:-1]
     return {name: column[order[first]] for name, column in gathered.items()}
 
 
-def _concatenated(rows: Tensor) -> Tensor:
+def concatenated(rows: Tensor) -> Tensor:
     """Rows of all processes in order of rank: padded to the longest, since collectives want equal shapes."""
     if world_size() == 1:
         return rows
     if rows.dtype == torch.int16:  # neither Gloo nor NCCL passes it
-        return _concatenated(rows.int()).short()
+        return concatenated(rows.int()).short()
     counts = [torch.zeros(1, dtype=torch.int64, device=rows.device) for _ in range(world_size())]
     dist.all_gather(counts, torch.tensor([len(rows)], device=rows.device))
     lengths = [int(count) for count in counts]
