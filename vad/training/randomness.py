@@ -7,6 +7,7 @@ import lightning.pytorch as pl
 import numpy as np
 import torch
 from lightning.pytorch.callbacks import Callback
+from torch import Tensor
 
 
 def step_seed(seed: int, epoch: int, step: int, rank: int = 0) -> int:
@@ -28,3 +29,17 @@ class StepSeed(Callback):
         self, trainer: pl.Trainer, pl_module: pl.LightningModule, batch: Any, batch_idx: int
     ) -> None:
         torch.manual_seed(step_seed(self.seed, trainer.current_epoch, batch_idx, trainer.global_rank))
+
+
+def random_order(key: Tensor, rows: int, step: int) -> Tensor:
+    """Random numbers float64 (B, rows) that follow from bag, row and step alone, not from how bags are shared out."""
+    row = torch.arange(rows, device=key.device)
+    return _mixed(_mixed(_mixed(key[:, None] + 1) + row) + step).double()
+
+
+def _mixed(number: Tensor) -> Tensor:
+    """A hash of int64 numbers, 32 bits of each."""
+    number = number & 0xFFFFFFFF
+    for _ in range(2):
+        number = ((number >> 16) ^ number) * 0x45D9F3B & 0xFFFFFFFF
+    return (number >> 16) ^ number
