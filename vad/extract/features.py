@@ -158,23 +158,19 @@ def encode(
     """
     snippets = cropped(frames, encoder.size, recipe, frozenset(cuts))
     while batch := list(islice(snippets, together)):
-        if encoder.frames is None:
-            vectors = encoder(np.concatenate([clips.reshape(-1, *clips.shape[2:]) for _, _, clips in batch]))
-        else:
-            vectors = encoder(np.concatenate([repeated(clips, encoder.frames) for _, _, clips in batch]))
-        row = 0
-        for first, end, clips in batch:
-            shape = clips.shape[:2] if encoder.frames is None else clips.shape[:1]
-            rows = int(np.prod(shape))
-            yield Snippet(first, end, summarise(vectors[row : row + rows].reshape(*shape, -1), recipe.outputs))
-            row += rows
+        clips = [_clips(pixels, encoder.frames) for _, _, pixels in batch]
+        vectors = np.split(encoder(np.concatenate(clips)), np.cumsum([len(c) for c in clips])[:-1])
+        for (first, end, pixels), own in zip(batch, vectors, strict=True):
+            seen = own if encoder.frames is not None else own.reshape(*pixels.shape[:2], -1)
+            yield Snippet(first, end, summarise(seen, recipe.outputs))
 
 
 def summarise(vectors: np.ndarray, outputs: Iterable[Output]) -> dict[str, np.ndarray]:
     """Streams (C, D) of vectors (C, T, D) of frames, or (C, D) of clips, whose mean they are themselves."""
     if vectors.ndim == 2:
         return {"mean": vectors}
-    apart = np.abs(np.diff(vectors, axis=1)) if vectors.shape[1] > 1 else np.zeros_like(vectors)
+    with np.errstate(invalid="ignore"):  # an infinite vector is said where it would be stored
+        apart = np.abs(np.diff(vectors, axis=1)) if vectors.shape[1] > 1 else np.zeros_like(vectors)
     streams = {"mean": vectors.mean(1), "difference": apart.mean(1)}
     return {name: streams[name] for name in outputs}
 
@@ -184,16 +180,18 @@ def cropped(
 ) -> Iterator[tuple[int, int, np.ndarray]]:
     """The snippets that a recipe takes as (first, end, uint8 (C, T, H, W, 3)), T the encoded frames that exist."""
     held: list[np.ndarray] = []  # of the snippet at hand
-    first = 0
-    index = -1
+    first = end = 0
     for index, frame in enumerate(frames):
-        if index == first + recipe.snippet or (index in cuts and index > first):
+        if held and index in cuts:
             yield first, index, np.stack(held, 1)
             first, held = index, []
         if (index - first) % recipe.stride == 0:
             held.append(cut(frame, size, recipe))
-    end = index + 1
-    if held and (recipe.tail == "repeat" or end == first + recipe.snippet or first == 0):
+        end = index + 1
+        if end == first + recipe.snippet:
+            yield first, end, np.stack(held, 1)
+            first, held = end, []
+    if held and (recipe.tail == "repeat" or first == 0):
         yield first, end, np.stack(held, 1)
 
 
@@ -220,9 +218,12 @@ def _resize(frame: np.ndarray, size: tuple[int, int]) -> np.ndarray:
     return cv2.resize(frame, size, interpolation=cv2.INTER_LINEAR if grows else cv2.INTER_AREA)
 
 
-def repeated(clips: np.ndarray, length: int) -> np.ndarray:
-    """Clips (C, T, H, W, 3) with the last frame repeated up to `length`."""
-    return np.concatenate([clips, *[clips[:, -1:]] * (length - clips.shape[1])], 1)
+def _clips(pixels: np.ndarray, length: int | None) -> np.ndarray:
+    """What an encoder sees of a snippet (C, T, H, W, 3): single frames (C * T, H, W, 3), or clips of `length` frames
+    (C, length, H, W, 3), the last one repeated."""
+    if length is None:
+        return pixels.reshape(-1, *pixels.shape[2:])
+    return np.concatenate([pixels, *[pixels[:, -1:]] * (length - pixels.shape[1])], 1)
 
 
 def most(count: int, snippet: int, cuts: Collection[int]) -> int:
