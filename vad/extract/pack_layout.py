@@ -83,6 +83,8 @@ def find(
     """
     if layout not in (None, *LAYOUTS):
         raise ConfigError(f"--layout: expected one of {', '.join(LAYOUTS)}, got '{layout}'")
+    for split in splits or ():
+        benchmark.has(split)
     every = {video.id: video for split in benchmark.splits for video in _of(benchmark, split, splits)}
     wanted = {id: video for id, video in every.items() if video.split in (splits or benchmark.splits)}
     named, unknown = pack_names.match(pack_files.below(sources), every)

@@ -27,12 +27,13 @@ def known(benchmark: Benchmark, video: Video) -> Known:
     return Known(frames, grid)
 
 
-def rules(known: Known, snippet: int) -> dict[str, int]:
+def rules(known: Known, snippet: int, *, doubt: bool = False) -> dict[str, int]:
     """The numbers of rows that packs are known to have, by the name of the rule; empty where no length is known.
 
-    Packs round up (RTFM), down (TEVAD, VadCLIP), or drop the last frame first (Wu: XD-Violence; UCF-Crime in part).
-    Where the published grid is all that is known, or contradicts the public count (41 normal videos of ShanghaiTech),
-    the row beside it may be there too: of XD-Violence VadCLIP has one more, of ShanghaiTech PEL4VAD one less.
+    Packs round up (RTFM), down (TEVAD, VadCLIP), or drop the last frame first (Wu: XD-Violence; UCF-Crime in part). A
+    grid that was cut after a frame was dropped (XD-Violence) leaves open whether there is one row more, as in VadCLIP's
+    pack. With `doubt` about the public counts one row less is right too: they contradict the grid in 41 videos of
+    ShanghaiTech, and PEL4VAD rounds down what the grid rounds up.
     """
     n, found = known.frames, {}
     if n is not None:
@@ -43,12 +44,11 @@ def rules(known: Known, snippet: int) -> dict[str, int]:
         }
     if known.grid is not None and snippet == 16:
         rows = known.grid // 16
-        sure = rows in found.values()
         found["the official grid"] = rows
-        if not sure:
-            found |= {"the official grid and a row": rows + 1, "the official grid less a row": rows - 1}
-            if n is None:  # the grid is cut after the last frame was dropped: no row less
-                del found["the official grid less a row"]
+        if n is None:
+            found["the official grid and a row"] = rows + 1
+        elif doubt:
+            found["the official grid less a row"] = rows - 1
     return found
 
 
@@ -57,7 +57,8 @@ def explain(rows: Mapping[str, int], lengths: Mapping[str, Known], snippet: int,
 
     Raises `DataError` with the numbers where the rows of a video fit none, unless the pack is trusted more.
     """
-    expected = {id: rules(lengths[id], snippet) for id in rows}
+    doubt = any(map(_contradictory, lengths.values()))
+    expected = {id: rules(lengths[id], snippet, doubt=doubt) for id in rows}
     left = {id: [rule for rule, count in of.items() if count == rows[id]] for id, of in expected.items() if of}
     unknown = len(rows) - len(left)
     wrong = [id for id, fitting in left.items() if not fitting]
@@ -70,6 +71,13 @@ def explain(rows: Mapping[str, int], lengths: Mapping[str, Known], snippet: int,
         left = {id: found for id, found in left.items() if rule not in found}
     words += [f"no known rule in {len(wrong):,}"] * bool(wrong) + [f"unknown n in {unknown:,}"] * bool(unknown)
     return f"rows of a video of n frames: {', '.join(words)} of {len(rows):,} videos"
+
+
+def _contradictory(known: Known) -> bool:
+    """Whether no rule makes the published grid of the public count."""
+    if known.frames is None or known.grid is None:
+        return False
+    return known.grid // 16 not in rules(Known(known.frames, None), 16).values()
 
 
 def _misfit(
@@ -107,6 +115,6 @@ def _hint(
         return ": 32 in every video, as segments of whole videos have; if they are, give --layout segments32"
     ratios = sorted(frames / rows[id] for id in wrong if (frames := lengths[id].frames) is not None)
     other = round(ratios[len(ratios) // 2]) if ratios else snippet
-    if other not in (0, snippet) and all(rows[id] in rules(lengths[id], other).values() for id in wrong):
+    if other not in (0, snippet) and all(rows[id] in rules(lengths[id], other).values() for id in expected):
         return f": rows of {other} frames would; if a row covers so many, give --snippet {other}"
     return "; if the public counts are wrong, give --lengths trust"
