@@ -10,7 +10,7 @@ from vad.scores import Scores
 
 
 class Difference(NamedTuple):
-    """How far a row is behind the best one in the headline, over the same draws of test videos."""
+    """How far a row is behind the best one in the headline, over the same draws of test videos, or of groups."""
 
     best: str
     other: str

@@ -13,10 +13,11 @@ from vad.comparison.table import Line, Table, percent
 from vad.evaluation import Estimate
 
 EXPLANATION = (
-    "Figures are percent; intervals are 95 % percentile intervals of a bootstrap over test videos. Names without a "
-    "suffix are raw frame scores, <code>_smoothed</code> the same smoothing for every method, <code>_paper</code> the "
-    "method's published chain. <code>_derived</code> regions come from masks and are not comparable with published "
-    "region figures. Settings of different protocols are never ranked together."
+    "Figures are percent; intervals are 95 % percentile intervals of a bootstrap over test videos (over the sources of "
+    "clips on <code>Composed</code>). Names without a suffix are raw frame scores, <code>_smoothed</code> the same "
+    "smoothing for every method, <code>_paper</code> the method's published chain. <code>_derived</code> regions come "
+    "from masks and are not comparable with published region figures. Settings of different protocols are never ranked "
+    "together."
 )
 CURVES = (
     "The curve is the share of test frames with a lower smoothed score: a monotone map that puts all methods on one "

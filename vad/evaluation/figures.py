@@ -40,6 +40,14 @@ class Frames:
     def units(self) -> int:
         return len(self.labels) if self.groups is None else int(self.groups.max()) + 1
 
+    @property
+    def groups_of_both_classes(self) -> int:
+        """Those that `group_macro_auroc` is a mean over; 0 without groups."""
+        if self.groups is None:
+            return 0
+        label = np.concatenate(self.labels).astype(bool)
+        return len(np.intersect1d(self.groups[label], self.groups[~label]))
+
 
 def frame_figures(
     frames: Frames,
@@ -91,6 +99,7 @@ def frame_figures(
         values = [frame.video_auroc(y, s, convention) for y, s in zip(frames.labels, scores, strict=True)]
         found[f"macro_auroc_{convention}"] = Figure(
             frame.mean_of_defined(values),
+            # Videos that share clips are no sample of anything, so that groups leave this without an interval.
             None if weights is None or frames.groups is not None else bootstrap.mean_draws(np.array(values), weights),
         )
     if frames.scenes is not None and len(set(frames.scenes)) > 1:

@@ -9,7 +9,7 @@ from vad.benchmarks.benchmark import Grid
 
 
 class Estimate(NamedTuple):
-    """A figure with its 95 % interval from a bootstrap over videos; the interval may be unknown."""
+    """A figure with its 95 % interval from a bootstrap over videos, or over groups; it may be unknown."""
 
     value: float
     low: float | None

@@ -1,7 +1,8 @@
 """Intervals by a bootstrap over videos: frames of one video depend on each other, so whole videos are drawn.
 
-A draw is a vector of integer weights, one for each *unit* (a video, or a source where material was composed). Metrics
-of a draw are computed from counts by weight, never by sorting again.
+A draw is a vector of integer weights, one for each *unit*: a video, or, where videos were composed and clips recur, the
+source of a frame. All frames of a unit have its weight, in whichever videos they stand. Metrics of a draw are computed
+from counts by weight, never by sorting again.
 """
 
 from collections.abc import Callable
