@@ -61,7 +61,9 @@ def paired_difference(
     draws: int = 1000,
     seed: int = 0,
 ) -> dict[str, Estimate]:
-    """How much `first` is above `second` in every metric that both have; the interval is over the same draws of videos.
+    """How much `first` is above `second` in every metric that both have.
+
+    The interval is over the same draws of videos, or of groups where material was composed.
 
     Raises `ScoresError` if the two were scored on different videos, or stand for different protocols.
     """
@@ -124,7 +126,8 @@ class _Measured:
     def _weights(self, frames: Frames) -> np.ndarray | None:
         if self.draws < 2 or frames.units < 2:
             return None
-        # Sets with normal and abnormal videos keep both in every draw.
+        # Sets with normal and abnormal videos keep both in every draw. Groups mostly hold both, and a stratum of the
+        # few that do not would hardly vary.
         stratified = self.protocol == "weak" and frames.groups is None
         strata = frames.abnormal.astype(np.int64) if stratified else np.zeros(frames.units, dtype=np.int64)
         return bootstrap.draw_weights(strata, self.draws, self.seed)
@@ -182,6 +185,7 @@ class _Measured:
         }
         if self.frames.groups is not None:
             counts["groups"] = self.frames.units
+            counts["single_class_groups"] = self.frames.units - self.frames.groups_of_both_classes
         if self.test.record.kind == "objects":
             counts["boxes"] = len(self.test.record)
             counts["frames_without_box"] = _frames_without_box(self.test.record)
