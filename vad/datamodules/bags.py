@@ -19,9 +19,11 @@ from vad.datamodules.video_data import VideoData
 from vad.errors import ConfigError, DataError
 from vad.extract.extraction import Extraction
 from vad.extract.features import Features
-from vad.types import BagBatch, Protocol, Record, ScoredVideo, Video
+from vad.types import BagBatch, Part, Protocol, Record, ScoredVideo, Video
 
 Crops = Literal["mean", "random", "all"]
+
+NO_END = int(np.iinfo(np.int32).max)
 
 
 class Bags(Dataset[BagBatch]):
@@ -195,7 +197,7 @@ class BagData(VideoData):
 
     def score_record(self) -> Record:
         snippets = self.scored()
-        lengths = [self._frames(video) for video in snippets.videos]
+        lengths = [sum(part.stop - part.start for part in self._scored_parts(video)) for video in snippets.videos]
         return Record(
             videos=tuple(ScoredVideo(v.id, v.split, n) for v, n in zip(snippets.videos, lengths, strict=True)),
             offsets=snippets.offsets,
@@ -217,19 +219,21 @@ class BagData(VideoData):
         """The bags of some videos, pooled once for all loaders."""
         key = tuple(videos)
         if key not in self._pooled:
+            snippets = self.snippets(videos, [self._known_parts(video) for video in videos])
             self._pooled[key] = PooledBags(
-                self.snippets(videos), segments=self.segments, pooling=self.pooling, in_memory=self.in_memory
+                snippets, segments=self.segments, pooling=self.pooling, in_memory=self.in_memory
             )
             if self.num_workers:
                 self._pooled[key].share()
         return self._pooled[key]
 
-    def snippets(self, videos: Sequence[Video]) -> Snippets:
+    def snippets(self, videos: Sequence[Video], parts: Sequence[Sequence[Part]]) -> Snippets:
         """The snippets of some videos."""
         return Snippets(
             self.benchmark,
             self.features,
             videos,
+            parts,
             align=self.align,
             tolerance=self.tolerance,
             mean_of_crops=self.crops == "mean",
@@ -239,7 +243,8 @@ class BagData(VideoData):
     def scored(self) -> Snippets:
         """The snippets of the videos that are scored."""
         if self._scored is None:
-            self._scored = self.snippets(self.score_videos())
+            videos = self.score_videos()
+            self._scored = self.snippets(videos, [self._scored_parts(video) for video in videos])
         return self._scored
 
     def paired_order(self, videos: Sequence[Video], bags: PooledBags, *, once: bool = False) -> PairedOrder:
@@ -260,11 +265,15 @@ class BagData(VideoData):
     def _draws(self) -> bool:
         return self.crops == "random"
 
-    def _frames(self, video: Video) -> int:
-        """Frames that evaluation expects scores of; of videos that only features are left of, its grid's."""
+    def _known_parts(self, video: Video) -> list[Part]:
+        """What a video consists of; where its length is not known, all that its entry covers."""
+        return [Part(video.id, 0, NO_END)] if video.frames is None else self.benchmark.parts(video)
+
+    def _scored_parts(self, video: Video) -> list[Part]:
+        """The same with the length that evaluation expects: its grid's, of a video that only features are left of."""
         if video.frames is None and video.path is None:
-            return self.benchmark.grid_length(video, self.benchmark.default_grid)
-        return sum(part.stop - part.start for part in self.benchmark.parts(video))
+            return [Part(video.id, 0, self.benchmark.grid_length(video, self.benchmark.default_grid))]
+        return self.benchmark.parts(video)
 
 
 def labels(videos: Sequence[Video]) -> np.ndarray:

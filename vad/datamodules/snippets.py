@@ -17,8 +17,6 @@ from vad.types import Part, Video
 Align = Literal["truncate", "strict", "interpolate"]
 Relative = Literal["none", "subtract", "append"]
 
-NO_END = int(np.iinfo(np.int32).max)
-
 
 class Span(NamedTuple):
     """The snippets of an entry that lie in a part."""
@@ -43,6 +41,7 @@ class Snippets:
         benchmark: Says what each video consists of.
         recipes: What a snippet is described by; each of their streams becomes one here, in order.
         videos: In the order in which they are asked for.
+        parts: What each of them consists of.
         align: See `aligned`.
         tolerance: See `aligned`.
         mean_of_crops: Replace the crops of a snippet by their mean.
@@ -58,6 +57,7 @@ class Snippets:
         benchmark: Benchmark,
         recipes: Sequence[Features],
         videos: Sequence[Video],
+        parts: Sequence[Sequence[Part]],
         *,
         align: Align = "truncate",
         tolerance: int = 2,
@@ -72,8 +72,7 @@ class Snippets:
         firsts: list[np.ndarray] = []
         ends: list[np.ndarray] = []
         counts: list[int] = []
-        parts_of = [parts(benchmark, video) for video in videos]
-        for video, its_parts in zip(videos, parts_of, strict=True):
+        for video, its_parts in zip(videos, parts, strict=True):
             shift = count = 0
             for part in its_parts:
                 found = [span(benchmark, recipe, part) for recipe in recipes]
@@ -164,11 +163,6 @@ class Snippets:
             )
 
 
-def parts(benchmark: Benchmark, video: Video) -> list[Part]:
-    """What a video consists of; of one whose length is not known, whatever its entry covers."""
-    return [Part(video.id, 0, NO_END)] if video.frames is None else benchmark.parts(video)
-
-
 def span(benchmark: Benchmark, recipe: Features, part: Part) -> Span:
     """The snippets that lie in a part; one that ends beyond it is left out.
 
@@ -209,7 +203,9 @@ def aligned(
     lengths = [len(s) for s in spans]
     widths = [int((s.end - s.first).max(initial=0)) for s in spans]
     named = ", ".join(f"{recipe.key} {n} of {w} frames" for recipe, n, w in zip(recipes, lengths, widths, strict=True))
-    if len(set(widths)) > 1:
+    if min(lengths) == 0 < max(lengths):
+        raise DataError(f"{where}: one of its features has no snippet where others have some ({named})")
+    if min(lengths) > 1 and len(set(widths)) > 1:  # the last snippet may be shorter
         raise DataError(f"{where}: the snippets of all features must be equally long, but there are {named}")
     if align == "interpolate":
         return list(spans), [resampled(length, lengths[0]) for length in lengths]

@@ -133,10 +133,9 @@ class VideoData(pl.LightningDataModule):
         """Raise `CacheError` that names the command if anything is missing."""
         if missing := self.missing():
             recipe, video = missing[0]
-            command = "vad extract --config EXPERIMENT" if recipe.of_footage else "vad extract packs"
             raise CacheError(
                 f"{self.benchmark.name}: {len(missing)} cache entries are missing or older than their videos, first "
-                f"'{recipe.kind}' of {video.id}; run  {command}"
+                f"'{recipe.kind}' of {video.id}; run  {recipe.command(self.benchmark.name)}"
             )
 
     @abstractmethod
