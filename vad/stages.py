@@ -63,7 +63,7 @@ class Experiment:
     def about(self) -> dict[str, Any]:
         """What to group runs by."""
         return {
-            "benchmark": self.data.benchmark.name,
+            "benchmark": self.data.benchmark.measured_as,
             "method": type(self.model).__name__,
             "protocol": self.data.protocol,
             "seed": self.seed,

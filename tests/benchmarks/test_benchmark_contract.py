@@ -11,6 +11,7 @@ from pathlib import Path
 from typing import get_args
 
 import numpy as np
+import one_class_trees
 import pytest
 import trees
 
@@ -25,6 +26,8 @@ CLASSES: dict[str, type[Benchmark]] = {
     if inspect.isclass(value) and issubclass(value, Benchmark) and not inspect.isabstract(value)
 }
 TREES: dict[str, Callable[[Path], object]] = {
+    "Avenue": lambda root: one_class_trees.avenue_official(root, more={2: 1}),
+    "ShanghaiTech": one_class_trees.shanghaitech_official,
     "UCSDPed1": lambda root: trees.ucsd_official(root, part=1),
     "UCSDPed2": trees.ucsd_official,
     "UCFCrime": trees.ucf_crime,

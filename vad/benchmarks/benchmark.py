@@ -43,6 +43,11 @@ class Benchmark(ABC):
         return type(self).__name__
 
     @property
+    def measured_as(self) -> str:
+        """What results name: the benchmark and, where it has several truths, which of them. Scores know no truth."""
+        return self.name
+
+    @property
     @abstractmethod
     def dataset(self) -> str:
         """First part of the cache key; benchmarks over the same videos share it."""
@@ -80,8 +85,9 @@ class Benchmark(ABC):
     def check(self, *, decode: bool = False) -> Report:
         """Compare what is there with what is published, down to single frames and masks.
 
-        Images are always read in full, since they are small; video files only with `decode`, since that takes as long
-        as watching all of them. Never raises for what is wrong with the data: that is what the report says.
+        Small images are always read in full; video files, and large folders of frames that stand for them, only with
+        `decode`, since that takes as long as watching all of them. Never raises for what is wrong with the data: that
+        is what the report says.
         """
 
     def sources(self, split: Split) -> list[Video]:

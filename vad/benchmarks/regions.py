@@ -1,10 +1,12 @@
-"""Abnormal regions from masks, for benchmarks whose region files are not distributed with them."""
+"""Abnormal regions: from the files of tracks that were published later, else derived from masks."""
 
 from collections.abc import Iterable
+from pathlib import Path
 
 import cv2
 import numpy as np
 
+from vad.errors import DataError
 from vad.types import Regions
 
 MINIMUM_AREA = 20  # pixels of a connected component; smaller ones are specks of the annotation
@@ -45,6 +47,31 @@ def regions_from_masks(masks: Iterable[np.ndarray]) -> Regions:
         box=np.concatenate([np.zeros((0, 4)), *boxes]).astype(np.float32),
         track=np.array(tracks, np.int32),
         derived=True,
+    )
+
+
+def read_tracks(path: Path, frames: int) -> Regions:
+    """Regions of a video of `frames` frames from the file of Georgescu et al. (TPAMI 2021) for ShanghaiTech.
+
+    Each line is `track,frame,x1,y1,x2,y2`, frames from 0, the corners inside the box. Tracks may have gaps.
+    """
+    try:
+        rows = np.loadtxt(path, delimiter=",", ndmin=2, comments=None)
+    except (OSError, ValueError) as error:
+        raise DataError(f"{path}: expected lines 'track,frame,x1,y1,x2,y2' ({' '.join(str(error).split())})") from None
+    if rows.shape[1] != 6 or not np.isfinite(rows).all():
+        raise DataError(f"{path}: expected lines 'track,frame,x1,y1,x2,y2', got {rows.shape[1]} columns")
+    frame, box = rows[:, 1], rows[:, 2:] + (0, 0, 1, 1)
+    if ((frame < 0) | (frame >= frames)).any():
+        raise DataError(f"{path}: names frame {int(frame[(frame < 0) | (frame >= frames)][0])} of {frames}")
+    if (box[:, :2] >= box[:, 2:]).any():
+        raise DataError(f"{path}: line {int((box[:, :2] >= box[:, 2:]).any(axis=1).argmax()) + 1} is an empty box")
+    order = np.argsort(frame, kind="stable")
+    return Regions(
+        frame=frame[order].astype(np.int32),
+        box=box[order].astype(np.float32),
+        track=rows[order, 0].astype(np.int32),
+        derived=False,
     )
 
 

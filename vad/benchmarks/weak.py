@@ -1,26 +1,21 @@
 """What the weakly supervised benchmarks share: official lists that work without the videos."""
 
-import re
 from abc import abstractmethod
 from collections import Counter
-from collections.abc import Collection, Iterable, Mapping
+from collections.abc import Collection, Mapping
 from dataclasses import dataclass
-from functools import cached_property
 from pathlib import Path
-from typing import ClassVar, NamedTuple
+from typing import NamedTuple
 
 import numpy as np
 
-from vad.benchmarks.benchmark import Benchmark, Grid, data_root
-from vad.benchmarks.frame_folders import places_by_name
+from vad.benchmarks.benchmark import Grid
+from vad.benchmarks.found_by_name import VIDEO_SUFFIXES, FoundByName, check_files
 from vad.benchmarks.intervals import Intervals, labels_from_intervals
 from vad.errors import DataError, VadError
 from vad.files import read_json
 from vad.types import Report, Split, Truth, Video
 from vad.video import VideoReader
-
-VIDEO_SUFFIXES = (".mp4", ".avi", ".mkv", ".mov", ".webm")
-DECODE_SECONDS = 3600.0  # limit for one file: the longest, of UCF-Crime, has 976,503 frames
 
 
 class Listed(NamedTuple):
@@ -40,7 +35,7 @@ class Published:
     abnormal_frames: int | None = None
 
 
-class WeakBenchmark(Benchmark):
+class WeakBenchmark(FoundByName):
     """Videos with labels for training, and labels of frames for testing.
 
     The official lists lie anywhere below the root or in `$VAD_DATA/annotations/<folder>`. They suffice for all but
@@ -56,16 +51,11 @@ class WeakBenchmark(Benchmark):
     headline = "micro_auroc"
 
     published: Mapping[Split, Published]  # never changed, but UCF-Crime's depends on an argument
-    frame_folder: ClassVar[re.Pattern[str] | None] = None  # names of folders of frames that stand for a video
 
     def __init__(self, root: str | None = None) -> None:
         super().__init__(root)
         self._videos: dict[Split, list[Video]] = {}
         self._lengths: dict[str, int] = {}
-
-    @property
-    def dataset(self) -> str:
-        return self.folder
 
     @abstractmethod
     def listed(self, split: Split) -> list[Listed]:
@@ -197,14 +187,6 @@ class WeakBenchmark(Benchmark):
             raise DataError(f"{self.name}: there are no abnormal intervals of {video.id}: {why}")
         return labels_from_intervals(intervals[video.id], frames)
 
-    def official(self, *names: str, advice: str) -> Path:
-        """The first of some official files that lies below the root, or among the annotations."""
-        for places in (self._below_root, self._annotated):
-            for name in names:
-                if name in places:
-                    return places[name][0]
-        raise DataError(f"{self.name}: {names[0]} lies neither below {self._where} nor in {self.annotations}; {advice}")
-
     def counts(self, name: str) -> dict[str, int]:
         """A file of public frame counts, id -> frames; empty where there is none."""
         try:
@@ -215,21 +197,6 @@ class WeakBenchmark(Benchmark):
         if not isinstance(counts, dict) or not all(type(n) is int and n > 0 for n in counts.values()):
             raise DataError(f"{path}: expected names of videos with numbers of frames")
         return counts
-
-    @property
-    def _where(self) -> Path:
-        return Path(self._root) if self._root is not None else data_root() / self.folder
-
-    @cached_property
-    def _below_root(self) -> dict[str, list[Path]]:
-        """What lies below the root, by name; nothing where the default root does not exist."""
-        if self._root is None and not self._where.is_dir():
-            return {}
-        return places_by_name(self.root, self.frame_folder)
-
-    @cached_property
-    def _annotated(self) -> dict[str, list[Path]]:
-        return places_by_name(self.annotations) if self.annotations.is_dir() else {}
 
     def _file(self, id: str) -> Path | None:
         """The file, else the folder of frames, that holds a video."""
@@ -246,30 +213,6 @@ class WeakBenchmark(Benchmark):
         if times > 1:
             raise DataError(f"{self.name}: the list of the split '{split}' names {id} {times} times")
         return listed
-
-
-def check_files(videos: Iterable[Video], *, decode: bool) -> list[str]:
-    """Files that are empty; with `decode` those that cannot be decoded to their end or are not as long as known.
-
-    One frame more or less is no problem: decoders are known to differ by it (1,412 or 1,413 of `Abuse028_x264`).
-    """
-    from vad.video import decode_check
-
-    problems = []
-    for video in videos:
-        if video.path is None:
-            continue
-        if video.path.is_file() and not video.path.stat().st_size:
-            problems.append(f"{video.path}: is empty")
-        elif decode:
-            try:
-                frames = decode_check(video.path, DECODE_SECONDS)
-            except VadError as error:
-                problems.append(str(error))
-                continue
-            if video.frames is not None and abs(frames - video.frames) > 1:
-                problems.append(f"{video.path}: has {frames} frames, {video.frames} are known of it")
-    return problems
 
 
 def read_lines(path: Path) -> list[str]:

@@ -40,7 +40,7 @@ def evaluate(
         estimates[name] = Estimate(figure.value, low, high)
     return Metrics(
         method=str(scores.header.get("method", "unknown")),
-        benchmark=benchmark.name,
+        benchmark=benchmark.measured_as,
         protocol=measured.protocol,
         grid=measured.grid,
         headline=benchmark.headline,
