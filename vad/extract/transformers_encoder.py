@@ -89,11 +89,20 @@ def _read(model: str) -> tuple[str, nn.Module]:
     logging.set_verbosity_error()  # that a classifier's or a decoder's weights are left over is as it should be
     logging.disable_progress_bar()
     try:
-        kind = transformers.AutoConfig.from_pretrained(model, local_files_only=True).model_type
+        config = transformers.AutoConfig.from_pretrained(model, local_files_only=True)
+        kind = config.model_type
         if kind not in FAMILIES:
             raise VadError(f"{model}: is a '{kind}', expected one of {', '.join(FAMILIES)}")
+        if kind == "clip":  # the width stands twice in config.json, and in the vision part it may be a default
+            config.vision_config.projection_dim = config.projection_dim
+            config = config.vision_config
         network, found = getattr(transformers, FAMILIES[kind].network).from_pretrained(
-            model, local_files_only=True, use_safetensors=True, dtype=torch.float32, output_loading_info=True
+            model,
+            config=config,
+            local_files_only=True,
+            use_safetensors=True,
+            dtype=torch.float32,
+            output_loading_info=True,
         )
     except (OSError, ValueError, RuntimeError) as error:
         reason = " ".join(str(error).split())[:200]
