@@ -26,14 +26,14 @@ class LoadedEfficientNet:
     frames: int | None = None
 
     def __init__(self, settings: "EfficientNetLite0", device: str) -> None:
-        self._settings = settings
+        self._batch = settings.batch or (2 if device == "cpu" else 64)
         self._device = device
         self._type = torch.bfloat16 if settings.precision == "bf16" else torch.float32
         network = fold(read_lite0()).to(device, self._type)
         self._network = network.to(memory_format=torch.channels_last)  # type: ignore[call-overload]  # torch forgot it
 
     def __call__(self, clips: np.ndarray) -> np.ndarray:
-        return in_batches(self._encode, clips, self._settings.batch)
+        return in_batches(self._encode, clips, self._batch)
 
     @torch.inference_mode()
     def _encode(self, frames: np.ndarray) -> np.ndarray:
