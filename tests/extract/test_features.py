@@ -67,7 +67,7 @@ def test_the_last_frames_are_a_snippet_or_left_out(footage: Footage) -> None:
         assert full["end"].tolist() == [16, 32]
 
 
-def test_every_so_manieth_frame_is_encoded() -> None:
+def test_only_every_nth_frame_is_encoded() -> None:
     found = snippets(recipe(stride=5, outputs=("difference", "mean")), 40)
     assert intervals(found) == [(0, 16), (16, 32), (32, 40)]
     means = [np.mean(frames) for frames in ((0, 5, 10, 15), (16, 21, 26, 31), (32, 37))]

@@ -1,1 +1,1 @@
-"""What does a video hold, computed once: objects and crops. `vad.extract.launch.extract` fills the cache."""
+"""What does a video hold, computed once: objects, crops, features. `vad.extract.launch.extract` fills the cache."""

@@ -48,7 +48,7 @@ class FeatureRecipe(Features):
     Args:
         encoder: Turns frames or clips into vectors.
         snippet: Frames of a snippet: 16 as in C3D, I3D and what followed (Sultani et al., 2018).
-        stride: Every so manieth frame of a snippet is encoded. An encoder of clips takes snippet / stride frames.
+        stride: Only every `stride`-th frame of a snippet is encoded: an encoder of clips takes snippet / stride frames.
         crops: 1 (the centre), 5 or 10.
         short_side: Of the frames before they are cropped; `None` for 8/7 of the encoder's, as 256 is of 224.
         stretch: Resize the whole frame to the encoder's size instead, whatever its shape, so that nothing is cut off.
