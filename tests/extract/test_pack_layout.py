@@ -16,6 +16,7 @@ from vad.benchmarks import ShanghaiTechWeak, UCFCrime, XDViolence
 from vad.errors import ConfigError, DataError
 from vad.extract.pack_layout import Pack, find
 from vad.extract.pack_lengths import Known, explain, rules
+from vad.extract.pack_names import match
 
 
 @pytest.fixture
@@ -48,6 +49,11 @@ def test_a_video_of_ten_snippets_in_ten_crops_reads_as_the_others_do(ucf: UCFCri
     """Burglary037 has 160 frames: (10, 10, D) either way."""
     for axes, layout in (("tcd", "time-crop"), ("ctd", "crop-time")):
         assert find(ucf, [rtfm(tmp_path / axes, axes=axes)]).layout == layout
+
+
+def test_an_axis_that_is_alike_everywhere_outweighs_one_that_is_so_in_most(ucf: UCFCrime, tmp_path: Path) -> None:
+    source = rtfm(tmp_path / "pack", UCF_TEST, rows=lambda frames: 10 if frames < 500 else 32)
+    assert find(ucf, [source], splits=["test"], trust_lengths=True).layout == "time-crop"
 
 
 def test_what_stays_ambiguous_is_refused_until_it_is_declared(ucf: UCFCrime, tmp_path: Path) -> None:
@@ -122,6 +128,13 @@ def test_ids_that_differ_in_punctuation_alone_are_told_apart(ucf: UCFCrime, tmp_
     refused(
         ucf, source, r"1 of 5 videos have no file .* Normal_Videos_003_x264 of test; is Normal_Videos003_x264\.npy it"
     )
+
+
+def test_a_loose_name_of_two_videos_is_of_none() -> None:
+    ids = ("v=a-b__#1_label_A", "v=a_b__#1_label_A")
+    found = [(Path(f"{name}.npy"), (f"{name}.npy",)) for name in ("v=a-b__#1_label_A", "v=a+b__#1_label_A")]
+    named, unknown = match(found, ids)
+    assert [name.id for name in named] == [ids[0]] and [path.stem for path in unknown] == ["v=a+b__#1_label_A"]
 
 
 def test_missing_videos_are_refused_or_skipped_and_named(ucf: UCFCrime, tmp_path: Path) -> None:

@@ -85,6 +85,17 @@ def read(file: PackFile) -> np.ndarray:
     return array
 
 
+def ends_in_norm(file: PackFile) -> bool:
+    """Whether the last of 128 k + 1 channels is the norm of the others."""
+    return file.shape[-1] % 128 == 1 and file.shape[-1] > 128 and norm_is_last(read(file))
+
+
+def norm_is_last(array: np.ndarray) -> bool:
+    """Whether the last channel is the L2 norm of the others, to the precision of float16."""
+    vectors = array.reshape(-1, array.shape[-1]).astype(np.float32)
+    return bool(np.allclose(np.linalg.norm(vectors[:, :-1], axis=1), vectors[:, -1], rtol=5e-3, atol=1e-3))
+
+
 def conversion(path: Path) -> str:
     """The command that makes `.npy` files of those of a kind that is not read."""
     suffix = path.suffix

@@ -10,8 +10,6 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Literal, get_args
 
-import numpy as np
-
 from vad.benchmarks import Benchmark
 from vad.errors import ConfigError, DataError
 from vad.extract import pack_files, pack_lengths, pack_names
@@ -105,7 +103,7 @@ def find(
     packed = [_packed(video, files[video.id], axis, pack_lengths.known(benchmark, video)) for video in videos]
     crops = _crops(packed, axis)
     lengths = _lengths(packed, found, snippet, trust=trust_lengths, declared=layout is not None)
-    dim = width - 1 if _ends_in_norm(packed[0].files[0]) else width
+    dim = width - pack_files.ends_in_norm(packed[0].files[0])
     pack = Pack(tuple(packed), found, axis, width, dim, crops, skipped, tuple(unknown), ())
     return Pack(**{**vars(pack), "words": (*_words(pack, by_video, where), lengths)})
 
@@ -285,17 +283,6 @@ def _lengths(videos: Sequence[PackedVideo], layout: Layout, snippet: int, *, tru
                 f"frames, got {known.frames}"
             )
     return f"rows: {SEGMENTS} in every video, each an equal share of it"
-
-
-def _ends_in_norm(file: PackFile) -> bool:
-    """Whether the last of 128 k + 1 channels is the norm of the others."""
-    return file.shape[-1] % 128 == 1 and file.shape[-1] > 128 and norm_is_last(pack_files.read(file))
-
-
-def norm_is_last(array: np.ndarray) -> bool:
-    """Whether the last channel is the L2 norm of the others, to the precision of float16."""
-    vectors = array.reshape(-1, array.shape[-1]).astype(np.float32)
-    return bool(np.allclose(np.linalg.norm(vectors[:, :-1], axis=1), vectors[:, -1], rtol=5e-3, atol=1e-3))
 
 
 def _words(pack: Pack, names: Mapping[str, Sequence[pack_names.Named]], where: str) -> list[str]:

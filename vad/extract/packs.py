@@ -19,8 +19,8 @@ from vad.extract import pack_files
 from vad.extract.extraction import Worker
 from vad.extract.features import Features
 from vad.extract.launch import Done, OnBroken, Progress, Summary
-from vad.extract.pack_files import PackFile
-from vad.extract.pack_layout import NO_FILE, SEGMENTS, Pack, PackedVideo, norm_is_last
+from vad.extract.pack_files import PackFile, norm_is_last
+from vad.extract.pack_layout import NO_FILE, SEGMENTS, Pack, PackedVideo
 
 CHUNK = 1 << 24  # values that are converted at once: memory is the video in half precision and a little
 
