@@ -1,5 +1,7 @@
 """Pooling of snippets into segments."""
 
+from itertools import pairwise
+
 import numpy as np
 import pytest
 import torch
@@ -12,8 +14,7 @@ from vad.datamodules.segments import pool, pooled_length, segment_bounds
 def slowly(rows: np.ndarray, segments: int) -> np.ndarray:
     """The twin: one segment after another, as the public code of RTFM does."""
     bounds = np.linspace(0, len(rows), segments + 1).astype(int)
-    pairs = zip(bounds[:-1], bounds[1:], strict=True)
-    return np.stack([rows[a:b].mean(0) if b > a else rows[a] for a, b in pairs])
+    return np.stack([rows[a:b].mean(0) if b > a else rows[a] for a, b in pairwise(bounds)])
 
 
 def test_five_snippets_fill_eight_segments_as_published() -> None:

@@ -47,7 +47,7 @@ def test_streams_that_differ_by_a_row_are_cut_to_the_shorter_and_row_t_covers_th
 def test_streams_that_differ_by_more_than_the_tolerance_are_refused() -> None:
     write(LOOK, "v", 10)
     write(MOVE, "v", 13)
-    with pytest.raises(DataError, match="v: streams differ too much in length .*10 of 16.*13 of 16"):
+    with pytest.raises(DataError, match=r"v: streams differ too much in length .*10 of 16.*13 of 16"):
         snippets(LOOK, MOVE)
     assert snippets(LOOK, MOVE, tolerance=3).length.tolist() == [10]
 

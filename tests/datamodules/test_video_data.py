@@ -66,7 +66,7 @@ def test_small_scenes_are_held_out_too_though_none_of_them_has_a_whole_share() -
 
 def test_a_missing_pack_names_the_command_that_imports_it() -> None:
     data = BagData(benchmark=ToyWeak(), features=[PackRecipe(name="i3d", dim=4)])
-    with pytest.raises(CacheError, match="run  vad extract packs --benchmark ToyWeak .*--name i3d"):
+    with pytest.raises(CacheError, match=r"run  vad extract packs --benchmark ToyWeak .*--name i3d"):
         data.setup("fit")
 
 
