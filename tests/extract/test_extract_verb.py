@@ -75,7 +75,7 @@ def test_skipped_videos_are_named(walks: Path, capsys: pytest.CaptureFixture[str
 @pytest.mark.parametrize(
     ("words", "reason"),
     [
-        (["crops"], "expected objects or --config"),
+        (["crops"], "expected objects, features, packs or --config"),
         (["objects", "--benchmark", "Nowhere"], "no benchmark 'Nowhere'"),
         (["--config", "nowhere.yaml", "--processes", "two"], "--processes"),
         (["--config", "nowhere.yaml", "--on_broken", "ignore"], "--on_broken"),

@@ -110,6 +110,7 @@ def test_an_encoder_of_clips_gets_what_it_takes_or_an_error() -> None:
         ({"stride": 17}, "stride <= snippet"),
         ({"outputs": ()}, "outputs"),
         ({"outputs": ("mean", "mean")}, "outputs"),
+        ({"outputs": ("median",)}, "outputs"),
         ({"crops": 3, "stretch": False}, "crops must be 1, 5 or 10"),
         ({"crops": 5}, "stretch takes the whole frame"),
         ({"short_side": 95, "stretch": False}, "short_side 95 is shorter than the encoder's frames of 160 x 96"),

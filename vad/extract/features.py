@@ -11,7 +11,7 @@ from abc import ABC, abstractmethod
 from collections.abc import Collection, Iterable, Iterator, Mapping
 from dataclasses import dataclass
 from itertools import islice, pairwise
-from typing import Any, ClassVar, Literal, NamedTuple
+from typing import Any, ClassVar, Literal, NamedTuple, get_args
 
 import cv2
 import numpy as np
@@ -75,8 +75,12 @@ class FeatureRecipe(Features):
     def __post_init__(self) -> None:
         if not 1 <= self.stride <= self.snippet:
             raise ConfigError(f"features: expected 1 <= stride <= snippet, got {self.stride} and {self.snippet}")
-        if not self.outputs or len(set(self.outputs)) < len(self.outputs):
-            raise ConfigError(f"features: outputs must name each stream once, got {list(self.outputs)}")
+        if (
+            not self.outputs
+            or len(set(self.outputs)) < len(self.outputs)
+            or not set(self.outputs) <= {*get_args(Output)}
+        ):
+            raise ConfigError(f"features: outputs are mean, difference or both, each once, got {list(self.outputs)}")
         if self.crops not in (1, 5, 10):
             raise ConfigError(f"features: crops must be 1, 5 or 10, got {self.crops}")
         if self.stretch and (self.crops != 1 or self.short_side is not None):
