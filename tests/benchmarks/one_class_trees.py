@@ -33,7 +33,7 @@ def mask(frame: int, abnormal: int) -> np.ndarray:
 
 def value(number: int, frame: int) -> int:
     """What every pixel of a frame is."""
-    return 20 * number % 200 + 3 * frame
+    return 20 * number % 200 + 8 * frame
 
 
 def avi(path: Path, number: int, frames: int) -> None:

@@ -3,6 +3,7 @@
 import hashlib
 import json
 from collections import Counter
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
@@ -262,6 +263,13 @@ def test_the_check_finds_a_clip_that_is_damaged_inside(tmp_path: Path) -> None:
     assert any("fi001.mp4" in problem for problem in benchmark.check(decode=True).problems)
 
 
+def test_the_check_finds_a_group_that_is_in_both_splits(small: Composed) -> None:
+    assert not any("several splits" in problem for problem in small.check().problems)
+    first, last = list(small._plan)[0], list(small._plan)[-1]
+    small._plan[last] = replace(small._plan[last], clips=small._plan[first].clips)
+    assert any("is in several splits" in problem for problem in small.check().problems)
+
+
 def test_a_check_says_that_a_group_is_seen_in_videos_of_one_label_only(official: Path) -> None:
     few = Composed(str(official), weak_train=1, test=1, clips=3, events=(3, 3))
     assert any("weak_train: normal clips of " in note and "one label only" in note for note in few.check().notes)
@@ -402,7 +410,9 @@ def pretend(monkeypatch: pytest.MonkeyPatch) -> None:
     from vad.video.lengths import Length
 
     monkeypatch.setattr(
-        composed_clips, "lengths", lambda paths: {p: Length(32 + 16 * (len(p.name) % 2), 25.0) for p in paths}
+        composed_clips,
+        "lengths",
+        lambda paths: {p: Length(32 + 16 * (len(p.name) % 2), 25.0, (320, 240)) for p in paths},
     )
 
 

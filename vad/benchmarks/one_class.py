@@ -25,6 +25,7 @@ from vad.benchmarks.frame_folders import (
 from vad.errors import DataError, VadError, VideoError
 from vad.types import Regions, Report, Split, Truth, Video
 from vad.video import VideoReader, open_video
+from vad.video.lengths import Length, lengths
 
 
 @dataclass(frozen=True)
@@ -88,7 +89,8 @@ class OneClassBenchmark(FoundByName):
     def videos(self, split: Split) -> list[Video]:
         """The clips of a split, sorted by id; test clips carry no label.
 
-        Raises `DataError` also for a clip that lacks a frame between others, since its labels would be shifted.
+        A file that cannot be opened is listed without a length, for extraction to stop at or skip. Raises `DataError`
+        also for a clip that lacks a frame between others, since its labels would be shifted.
         """
         self.has(split)
         if split not in self._videos:
@@ -96,7 +98,9 @@ class OneClassBenchmark(FoundByName):
                 known = self.expected(split).items()
                 found = [Video(id, split, frames=frames, fps=self.fps, scene=self.scene(id)) for id, frames in known]
             else:
-                found = [self._video(split, id, places) for id, places in self._places[split].items()]
+                found, problems = self._clips(split)
+                if wrong := [problem for problem in problems if not isinstance(problem, VideoError)]:
+                    raise wrong[0]
             if not found:
                 raise DataError(f"{self.name}: there are no clips of the split '{split}' below {self.root}")
             self._videos[split] = found
@@ -139,10 +143,10 @@ class OneClassBenchmark(FoundByName):
         if not footage and self.has_labels:
             notes.append(f"there is no footage below {self._where}: labels only, with which scores can be evaluated")
         for split in self.splits:
-            videos, found = self._check_clips(split)
+            videos, found = self._check_clips(split, footage)
             counts[split] = {"videos": len(videos), "frames": sum(video.frames or 0 for video in videos)}
             if footage:
-                found += check_files(videos, decode=decode)
+                found += check_files((video for video in videos if video.frames is not None), decode=decode)
                 lost = [id for id in self.expected(split) if id not in self._places[split]]
                 found += [f"{split}: {_listed(lost)} missing below {self._where}"] if lost else []
             if split == "test":
@@ -174,26 +178,37 @@ class OneClassBenchmark(FoundByName):
                     found[clip[0]].setdefault(clip[1], []).append(path)
         return {split: dict(sorted(clips.items())) for split, clips in found.items()}
 
-    def _video(self, split: Split, id: str, places: Sequence[Path]) -> Video:
-        files = [path for path in places if path.is_file()]
-        chosen = files or places
-        if len(chosen) > 1:
-            raise DataError(
-                f"{self.name}: {id} is there more than once, in {' and '.join(map(str, chosen))}: move one of them away"
-            )
-        path, label = chosen[0], 0 if split == "train" else None
-        video = Video(id, split, path, label, fps=self.fps, scene=self.scene(id))
-        if files:
+    def _clips(self, split: Split) -> tuple[list[Video], list[DataError]]:
+        """The clips of a split, sorted by id, and what is wrong with any of them."""
+        chosen: dict[str, Path] = {}
+        problems: list[DataError] = []
+        for id, places in self._places[split].items():
+            files = [path for path in places if path.is_file()]
+            chosen[id], *others = files or places
+            if others:
+                where = " and ".join(map(str, files or places))
+                problems.append(DataError(f"{self.name}: {id} is there more than once, in {where}: move one away"))
+        measured = lengths([path for path in chosen.values() if path.is_file()])
+        problems += [found for found in measured.values() if isinstance(found, VideoError)]
+        videos = []
+        for id, path in chosen.items():
+            label = 0 if split == "train" else None
+            length = measured.get(path)
             try:
-                with open_video(path) as reader:
-                    return replace(video, frames=len(reader), fps=reader.fps, size=reader.size)
-            except VideoError:  # extraction stops at it, or skips it
-                return replace(video, fps=None)
+                length = self._length_of_folder(id, path) if length is None else length
+            except DataError as error:
+                problems.append(error)
+                continue
+            known = length._asdict() if isinstance(length, Length) else {}
+            videos.append(Video(id, split, path, label, scene=self.scene(id), **known))
+        return videos, problems
+
+    def _length_of_folder(self, id: str, path: Path) -> Length:
         images = numbered(path, sorted(name for name in os.listdir(path) if not name.startswith(".")))
         if missing := missing_numbers(images):
             first, last = first_number(images), max(images)
             raise DataError(f"{self.name}: {id} lacks frame {in_words(missing)} (of {first} to {last} in {path})")
-        return replace(video, frames=len(images), size=image_size(next(iter(images.values()))))
+        return Length(len(images), self.fps, image_size(next(iter(images.values()))))
 
     def _fitted(self, truth: Truth, video: Video) -> Truth:
         """The truth at the length of the footage."""
@@ -211,33 +226,27 @@ class OneClassBenchmark(FoundByName):
             masks=None if masks is None else partial(_mask_up_to, masks, labels - 1),
         )
 
-    def _check_clips(self, split: Split) -> tuple[list[Video], list[str]]:
-        """The clips of a split that can be listed, and what is wrong with the others."""
-        if not any(self._places.values()):
-            try:
-                return (self.videos(split) if split == "test" else []), []
-            except VadError as error:
-                return [], [str(error)]
-        videos, problems = [], []
-        for id, places in self._places[split].items():
-            try:
-                video = self._video(split, id, places)
-                if video.frames is None:
-                    self.open(video).close()
-                videos.append(video)
-            except VadError as error:
-                problems.append(str(error))
-        return videos, problems
+    def _check_clips(self, split: Split, footage: bool) -> tuple[list[Video], list[str]]:
+        if footage:
+            videos, problems = self._clips(split)
+            return videos, [str(problem) for problem in problems]
+        try:
+            return self.videos(split) if split == "test" else [], []
+        except VadError as error:
+            return [], [str(error)]
 
     def _check_labels(self, videos: Sequence[Video]) -> tuple[int | None, list[str]]:
         """Abnormal frames of all test clips, where the labels of each are right, and what is wrong with the others."""
         abnormal, problems = 0, []
         for video in videos:
+            if video.frames is None:
+                continue
             try:
                 abnormal += int(self.truth(video).frames.sum())
             except VadError as error:
                 problems.append(str(error))
-        return None if problems or not videos else abnormal, problems
+        known = videos and all(video.frames is not None for video in videos) and not problems
+        return abnormal if known else None, problems
 
     def _other_counts(self, split: Split, counts: Mapping[str, int]) -> Iterator[str]:
         for name, expected in vars(self.published[split]).items():

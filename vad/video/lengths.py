@@ -17,6 +17,7 @@ class Length(NamedTuple):
 
     frames: int
     fps: float | None
+    size: tuple[int, int]  # width, height
 
 
 def lengths(paths: Sequence[Path]) -> dict[Path, Length | VideoError]:
@@ -37,9 +38,10 @@ def lengths(paths: Sequence[Path]) -> dict[Path, Length | VideoError]:
             state = [stat.st_size, stat.st_mtime_ns]
             if known.get(key, [])[:2] != state:
                 with open_video(path) as reader:
-                    known[key] = [*state, len(reader), reader.fps]
+                    known[key] = [*state, len(reader), reader.fps, *reader.size]
             measured[key] = known[key]
-            found[path] = Length(*known[key][2:])
+            frames, fps, *size = known[key][2:]
+            found[path] = Length(frames, fps, (size[0], size[1]))
         except OSError as error:
             found[path] = VideoError(path, f"cannot be read ({error.strerror})")
         except VideoError as error:
@@ -51,11 +53,11 @@ def lengths(paths: Sequence[Path]) -> dict[Path, Length | VideoError]:
 
 
 def _kept(place: Path) -> dict[str, list]:
-    """Path -> size, modification time, frames and frames per second; nothing where the file is missing or damaged."""
+    """Path -> bytes, modification time, frames, their rate, width, height; nothing from a missing or damaged file."""
     try:
         content = files.read_json(place)
     except VadError:
         return {}
     if not isinstance(content, dict):
         return {}
-    return {path: row for path, row in content.items() if isinstance(row, list) and len(row) == 4}
+    return {path: row for path, row in content.items() if isinstance(row, list) and len(row) == 6}
