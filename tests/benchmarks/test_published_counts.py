@@ -5,8 +5,20 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from vad.benchmarks import Benchmark, Grid, ShanghaiTechWeak, UCFCrime, UCSDPed1, UCSDPed2, XDViolence
+from vad.benchmarks import (
+    Avenue,
+    Benchmark,
+    Grid,
+    ShanghaiTech,
+    ShanghaiTechWeak,
+    UCFCrime,
+    UCSDPed1,
+    UCSDPed2,
+    XDViolence,
+)
+from vad.benchmarks.avenue import TEST_LENGTHS
 from vad.benchmarks.intervals import read_matlab_cells, read_matlab_list
+from vad.metrics import region_track
 
 
 @pytest.fixture(autouse=True)
@@ -117,3 +129,57 @@ def test_official_lengths_are_those_of_the_videos_but_for_nine_snippets() -> Non
     short = [v.id for v in UCF.videos("test") if UCF.grid_length(v, "official") != UCF.grid_length(v, "floor16")]
     assert len(short) == 9
     assert all((video.frames or 0) % 16 == 0 for video in UCF.videos("test") if video.id in short)
+
+
+def test_the_real_mask_labels_of_avenue() -> None:
+    benchmark = Avenue()
+    videos = benchmark.videos("test")
+    truths = [benchmark.truth(video).frames for video in videos]
+    assert tuple(map(len, truths)) == tuple(video.frames for video in videos) == TEST_LENGTHS
+    assert (sum(TEST_LENGTHS), sum(int(frames.sum()) for frames in truths)) == (15_324, 3_712)
+    assert [video.id for video, frames in zip(videos, truths, strict=True) if frames.all()] == ["test/08", "test/18"]
+    assert np.count_nonzero(np.diff(truths[0], prepend=0) == 1) == 12, "runs of clip 1"
+
+
+def test_the_real_masks_and_tracks_of_shanghaitech() -> None:
+    benchmark = ShanghaiTech()
+    videos = benchmark.videos("test")
+    truths = [benchmark.truth(video) for video in videos]
+    counts = (len(videos), sum(len(t.frames) for t in truths), sum(int(t.frames.sum()) for t in truths))
+    assert counts == (107, 40_791, 17_326)
+    assert all(truth.frames.any() for truth in truths)
+    assert [video.id for video, truth in zip(videos, truths, strict=True) if truth.frames.all()] == ["04_0011"]
+    in_scene = {scene: sum(video.scene == scene for video in videos) for scene in {video.scene for video in videos}}
+    assert [in_scene[scene] for scene in sorted(filter(None, in_scene))] == [34, 3, 10, 9, 8, 6, 8, 12, 1, 5, 1, 10]
+    regions = [truth.regions for truth in truths if truth.regions is not None]
+    assert not any(found.derived for found in regions)
+    assert sum(len(found) for found in regions) == 18_937
+    assert sum(len(np.unique(found.track)) for found in regions) == 158
+    marked = [
+        np.bincount(found.frame, minlength=len(truth.frames)) > 0 for found, truth in zip(regions, truths, strict=True)
+    ]
+    differ = [int((of_tracks != truth.frames).sum()) for of_tracks, truth in zip(marked, truths, strict=True)]
+    assert (sum(differ), np.count_nonzero(differ)) == (191, 12)
+
+
+def test_boxes_that_are_the_regions_score_1_and_a_box_of_the_frame_as_published() -> None:
+    benchmark = ShanghaiTech()
+    truths = [benchmark.truth(video) for video in benchmark.videos("test")]
+    lengths = [len(truth.frames) for truth in truths]
+    starts, regions = np.cumsum([0, *lengths]), [truth.regions for truth in truths]
+    frame = np.concatenate([start + found.frame for start, found in zip(starts, regions, strict=False) if found])
+    box = np.concatenate([found.box for found in regions if found])
+    track = np.concatenate([1000 * number + found.track for number, found in enumerate(regions) if found])
+
+    def criteria(frames: np.ndarray, boxes: np.ndarray, scores: np.ndarray) -> tuple[float, float]:
+        found = region_track.find(
+            frame=frames, box=boxes, score=scores, region_frame=frame, region_box=box, region_track=track
+        )
+        return tuple(region_track.criteria(found, int(starts[-1])))
+
+    assert criteria(frame, box, np.ones(len(frame))) == (1, 1)
+    whole = np.tile(np.array([0, 0, 856, 480], np.float32), (starts[-1], 1))
+    constant = criteria(np.arange(starts[-1]), whole, np.ones(starts[-1]))
+    assert constant == pytest.approx((0.0188, 0.0579), abs=5.1e-5)
+    labels = np.concatenate([truth.frames for truth in truths]).astype(float)
+    assert criteria(np.arange(starts[-1]), whole, labels) == pytest.approx((0.0294, 0.0907), abs=5.1e-5)
