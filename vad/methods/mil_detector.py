@@ -6,7 +6,7 @@ the k most abnormal snippets of a bag -> probability of the bag -> cross-entropy
 
 import math
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import cached_property
 from typing import Any, Literal
 
@@ -195,10 +195,10 @@ class MILDetector(AnomalyDetector):
         seen = real.repeat_interleave(crops, 0)
         groups = [[stream] for stream in folded] if self.fuse == "late" else [folded]
         said = [scorer(group, seen) for scorer, group in zip(self.scorers, groups, strict=True)]
-        logit = torch.stack([logit for _, logit in said]).mean(0)
+        logit = mean([logit for _, logit in said])
         embedding = None
         if self.embed is not None:
-            embedding = self.embed(torch.stack([rows for rows, _ in said]).mean(0))
+            embedding = self.embed(mean([rows for rows, _ in said]))
             embedding = rearrange(functional.normalize(embedding.float(), dim=-1), "(b c) l p -> b c l p", c=crops)
         return Bags(
             rearrange(logit, "(b c) l -> b c l", c=crops), embedding, real, batch.length, batch.label, batch.key
@@ -274,8 +274,10 @@ class MILDetector(AnomalyDetector):
         self.log_dict(dict(zip(names, logged.tolist(), strict=True)))
 
     def columns(self, batch: BagBatch) -> dict[str, Tensor]:
-        bags = self.bags(batch)
-        return {"anomaly": logit_of_mean(bags.logit.float())[bags.real]}
+        # One crop after another: those of a video of hours would take gigabytes at once.
+        crops = range(batch.streams[0].shape[1])
+        said = [self.bags(replace(batch, streams=tuple(s[:, c, None] for s in batch.streams))) for c in crops]
+        return {"anomaly": logit_of_mean(torch.cat([bags.logit for bags in said], 1).float())[said[0].real]}
 
     def validation_step(self, batch: BagBatch, batch_idx: int) -> None:
         probability = self.bag_probability(self.bags(batch))
@@ -293,6 +295,11 @@ class MILDetector(AnomalyDetector):
 
     def configure_optimizers(self) -> Any:
         return torch.optim.Adam(self.parameters(), lr=self.learning_rate, weight_decay=self.weight_decay)
+
+
+def mean(parts: Sequence[Tensor]) -> Tensor:
+    """Of tensors of one shape; one alone is not copied."""
+    return parts[0] if len(parts) == 1 else torch.stack(tuple(parts)).mean(0)
 
 
 def logit_of_mean(logit: Tensor) -> Tensor:

@@ -40,7 +40,7 @@ class StreamFusion(nn.Module):
 
     def forward(self, streams: Sequence[Tensor]) -> Tensor:
         normed = [self._normalise(stream.float()) for stream in streams]
-        joined = torch.cat(normed, -1)
+        joined = normed[0] if len(normed) == 1 else torch.cat(normed, -1)
         if self.fuse == "concat":
             rows = self.project[0](joined)
         else:
@@ -52,5 +52,6 @@ class StreamFusion(nn.Module):
 
     def _normalise(self, stream: Tensor) -> Tensor:
         if self.norm == "layer":
-            return functional.layer_norm(stream, stream.shape[-1:])
+            # The usual epsilon, 1e-5, is no small part of the variance of CLIP's features, which have length 1.
+            return functional.layer_norm(stream, stream.shape[-1:], eps=1e-8)
         return functional.normalize(stream, dim=-1) if self.norm == "l2" else stream
