@@ -265,7 +265,7 @@ def test_the_check_finds_a_clip_that_is_damaged_inside(tmp_path: Path) -> None:
 
 def test_the_check_finds_a_group_that_is_in_both_splits(small: Composed) -> None:
     assert not any("several splits" in problem for problem in small.check().problems)
-    first, last = list(small._plan)[0], list(small._plan)[-1]
+    first, *_, last = small._plan
     small._plan[last] = replace(small._plan[last], clips=small._plan[first].clips)
     assert any("is in several splits" in problem for problem in small.check().problems)
 
