@@ -16,7 +16,7 @@ from vad.benchmarks import UCSDPed2
 from vad.cli import fit as fit_verb
 from vad.cli import test as test_verb
 from vad.cli.experiment import parse, run_arguments
-from vad.errors import CacheError, ConfigError, RunError
+from vad.errors import CacheError, ConfigError, DataError, RunError
 from vad.methods.anomaly_detector import read_detector
 from vad.runs import RunFolder
 from vad.scores import Scores
@@ -313,3 +313,33 @@ def test_two_processes_make_one_run(options: Options, tmp_path: Path) -> None:
     assert folder.detector.is_file() and len(folder.log.read_text().splitlines()) == 4
     two_processes("test", [str(folder.path)])
     assert folder.metrics.is_file()
+
+
+def footage(home: Path, root: Path, monkeypatch: pytest.MonkeyPatch) -> Options:
+    """The experiment on a person's own frames, without labels; everything is extracted."""
+    monkeypatch.setenv("VAD_CACHE", str(root.parent / "cache"))
+    for clip in ("Test001", "Test002"):
+        shutil.copytree(home / "data" / "ucsd_ped" / "UCSDped2" / "Test" / clip, root / clip)
+    words = without_log([*write_experiment(home), "--benchmark", str(root), "--trainer.max_epochs", "1"])
+    words += ["--model.channels", "3"]
+    extract_here(parse(words).data)
+    return words
+
+
+def test_footage_without_truth_is_scored_and_evaluated_when_it_has_some(
+    home: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
+) -> None:
+    root, run = tmp_path / "mine", RunFolder(tmp_path / "run")
+    words = footage(home, root, monkeypatch)
+    fit_verb.main([*words, "--out", str(run.path)])
+    assert not test_verb.main([str(run.path)]), "the status is 0"
+    assert run.scores.is_file() and not run.metrics.exists()
+    (said,) = [record.getMessage() for record in caplog.records if "no truth" in record.getMessage()]
+    assert f"vad show --run {run.path}" in said and "labels/ID.csv" in said and "\n" not in said
+    (root / "labels").mkdir()
+    (root / "labels" / "Test001.csv").write_text("7,14\n")
+    with pytest.raises(DataError, match="1 of 2 test videos have no truth: Test002"):
+        test_verb.main([str(run.path)])
+    (root / "labels" / "Test002.csv").write_text("7,14\n")
+    test_verb.main([str(run.path)])
+    assert json.loads(run.metrics.read_text())["counts"]["abnormal_frames"] == 14

@@ -21,8 +21,9 @@ from lightning.pytorch import LightningModule, Trainer
 from lightning.pytorch.callbacks import Callback
 
 from vad import __version__, files, provenance
+from vad.benchmarks import Benchmark
 from vad.datamodules.video_data import VideoData, ends_of_chains
-from vad.errors import ConfigError, RunError
+from vad.errors import ConfigError, DataError, RunError
 from vad.evaluation import Metrics, evaluate
 from vad.methods.anomaly_detector import AnomalyDetector, collect
 from vad.runs import RunFolder, Settings, lock, write_config
@@ -272,7 +273,10 @@ def scoring_trainer(experiment: Experiment, folder: RunFolder) -> Trainer:
 
 
 def test(experiment: Experiment, run: RunFolder, target: RunFolder) -> Metrics | None:
-    """Score with the detector of `run`, evaluate, and write both into `target`. Ranks other than 0 return `None`."""
+    """Score with the detector of `run`, evaluate, and write both into `target`.
+
+    Ranks other than 0 return `None`, and so does footage that nobody has labelled: it is scored, and that is said.
+    """
     started = time.monotonic()
     trainer = scoring_trainer(experiment, run)
     scores = score(experiment, run, trainer)
@@ -289,12 +293,35 @@ def test(experiment: Experiment, run: RunFolder, target: RunFolder) -> Metrics |
         seconds={"score": seconds},
         frames_per_second=frames / seconds,
     )
+    if not has_truth(scores, experiment.data.benchmark):
+        logger.warning(
+            "%s: scored, but not evaluated, since the footage has no truth; 'vad show --run %s --video ID' draws the "
+            "scores; with labels/ID.csv for each video (a line 'start,end' for each abnormal interval, in frames) "
+            "'vad test %s' evaluates them",
+            target.scores,
+            target.path,
+            run.path,
+        )
+        return None
     started = time.monotonic()
     metrics = evaluate(scores, experiment.data.benchmark)
     files.write_json(target.metrics, metrics.to_json())
     provenance.update(target, seconds={"evaluate": time.monotonic() - started})
     log_results(experiment.log, run, experiment.settings, metrics, scores, about=experiment.about)
     return metrics
+
+
+def has_truth(scores: Scores, benchmark: Benchmark) -> bool:
+    """Whether there is truth to evaluate scores by; `DataError` where only a part of the test videos has it."""
+    scored = {video.id for video in scores.record.videos if video.split == "test"}
+    videos = [video for video in benchmark.videos("test") if video.id in scored]
+    lacking = benchmark.without_truth(videos)
+    if lacking and len(lacking) < len(videos):
+        raise DataError(
+            f"{benchmark.name}: {len(lacking)} of {len(videos)} test videos have no truth: "
+            f"{', '.join(video.id for video in lacking)}; write labels/<id>.csv for each of them too"
+        )
+    return not lacking
 
 
 def learned(module: LightningModule) -> int:

@@ -2,6 +2,7 @@
 
 import os
 from abc import ABC, abstractmethod
+from collections.abc import Sequence
 from dataclasses import replace
 from pathlib import Path
 from typing import ClassVar, Literal, get_args
@@ -80,6 +81,10 @@ class Benchmark(ABC):
     @abstractmethod
     def truth(self, video: Video) -> Truth:
         """What is abnormal in a video. Fitting and scoring never call this."""
+
+    def without_truth(self, videos: Sequence[Video]) -> list[Video]:
+        """The videos whose truth is a person's to write, who has not: none of a published benchmark's."""
+        return []
 
     @abstractmethod
     def check(self, *, decode: bool = False) -> Report:

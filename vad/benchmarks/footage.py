@@ -1,5 +1,6 @@
 """Your own footage: any folder of video files or folders of frames."""
 
+from collections.abc import Sequence
 from pathlib import Path
 from typing import ClassVar, get_args
 
@@ -15,6 +16,10 @@ from vad.video.image_folder import SUFFIXES
 
 VIDEO_SUFFIXES = (".avi", ".flv", ".m4v", ".mkv", ".mov", ".mp4", ".mpeg", ".mpg", ".ts", ".webm", ".wmv")
 LABELS = "labels"  # the folder of truth below the root; holds no videos
+LABELLING = (
+    "with a line 'start,end' for each abnormal interval (frames from 0, end exclusive; empty if there is none), or a "
+    ".npy with a 0 or 1 for each frame"
+)
 
 
 class Footage(Benchmark):
@@ -71,11 +76,12 @@ class Footage(Benchmark):
             if video.label == 0:
                 return Truth(np.zeros(video.frames, np.uint8))
             raise DataError(
-                f"{self.name}: there is no truth of {video.id}; write {self.root / LABELS / video.id}.csv with a line "
-                "'start,end' for each abnormal interval (frames from 0, end exclusive; empty if there is none), or a "
-                ".npy with a 0 or 1 for each frame"
+                f"{self.name}: there is no truth of {video.id}; write {self.root / LABELS / video.id}.csv {LABELLING}"
             )
         return read_intervals(place, video.frames) if place.suffix == ".csv" else read_labels(place, video.frames)
+
+    def without_truth(self, videos: Sequence[Video]) -> list[Video]:
+        return [video for video in videos if video.label != 0 and self._truth_file(video) is None]
 
     def check(self, *, decode: bool = False) -> Report:
         counts: dict[str, dict[str, int]] = {}
@@ -97,7 +103,7 @@ class Footage(Benchmark):
                     else:
                         count["frames"] += video.frames or 0
                     count["videos"] += 1
-                    if video.label != 0 and self._truth_file(video) is None:
+                    if self.without_truth([video]):
                         notes.append(f"{video_id}: has no truth, so it can be scored but not evaluated")
                         continue
                     count["abnormal_frames"] += int(self.truth(video).frames.sum())

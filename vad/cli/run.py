@@ -72,6 +72,8 @@ def with_seed(options: Sequence[str], seed: int | None) -> list[str]:
 
 def summary(settings: Settings) -> str:
     """The headline of a finished run, with its interval, and the run's path."""
+    if not settings.folder.metrics.is_file():
+        return f"{settings.folder.path}: scored, without truth to evaluate by"
     metrics = files.read_json(settings.folder.metrics)
     found = metrics["metrics"][metrics["headline"]]
     interval = "" if found.get("low") is None else f" [{found['low']:.4f}, {found['high']:.4f}]"
