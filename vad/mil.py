@@ -7,7 +7,7 @@ import torch
 from torch import Tensor
 from torch.nn import functional
 
-from vad.training.distributed import summed, world_size
+from vad.distributed import summed, world_size
 
 
 def top_count(length: Tensor, *, ratio: int = 16, count: int | None = None, scale: int = 1) -> Tensor:

@@ -14,9 +14,9 @@ import torch.distributed as dist
 import torch.multiprocessing as mp
 from torch import nn
 
+from vad.distributed import gather_by_key, summed
 from vad.methods.lbr_spr import batch_statistics
 from vad.training.batchnorm import GlobalBatchNorm, synchronise_batchnorm
-from vad.training.distributed import gather_by_key, summed
 
 SCRIPT = Path(__file__).parent / "fit_cubes.py"
 SHARES = (slice(0, 5), slice(5, 8))  # of 8 samples: the ranks need not have equally many

@@ -31,11 +31,11 @@ from torch import Tensor
 from vad import __version__
 from vad.aggregation import Fusion, HeadStatistics, fuse
 from vad.datamodules.video_data import Pass, VideoData
+from vad.distributed import gather_by_key
 from vad.errors import RunError, VadError
 from vad.files import atomic_write
 from vad.training.batchnorm import estimating_batchnorm, synchronise_batchnorm
 from vad.training.checkpoint import load_weights_only
-from vad.training.distributed import gather_by_key
 
 Columns = Mapping[str, np.ndarray]  # head -> float32 (N,), and "group" int16 (N,) where there are several models
 

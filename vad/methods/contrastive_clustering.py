@@ -16,10 +16,10 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional
 
+from vad.distributed import summed, summed_with_gradient
 from vad.errors import ConfigError
 from vad.methods.mil_detector import Bags, MILDetector, logit_of_mean
 from vad.mil import global_mean, highest
-from vad.training.distributed import summed, summed_with_gradient
 from vad.training.randomness import random_order
 from vad.types import BagBatch
 

@@ -19,10 +19,10 @@ from einops import rearrange
 from torch import Tensor, nn
 
 from vad.aggregation import Fusion
+from vad.distributed import summed, world_size
 from vad.errors import ConfigError
 from vad.methods.anomaly_detector import AnomalyDetector
 from vad.training.averaging import WeightAverage
-from vad.training.distributed import summed, world_size
 from vad.types import CubeBatch
 
 Weighting = Literal["none", "hard", "linear", "huber", "mixture"]

@@ -15,13 +15,13 @@ from einops import rearrange
 from torch import Tensor, nn
 from torch.nn import functional
 
+from vad.distributed import gather_by_key, summed, world_size
 from vad.errors import ConfigError
 from vad.methods.anomaly_detector import AnomalyDetector
 from vad.metrics.frame import auroc
 from vad.mil import bag_probability, cross_entropy, global_mean, ramp, ranks, smoothness, sparsity, top_count
 from vad.networks.stream_fusion import Fuse, Norm, StreamFusion
 from vad.networks.temporal import Temporal, TemporalEncoder
-from vad.training.distributed import gather_by_key, summed, world_size
 from vad.types import BagBatch
 
 
@@ -65,7 +65,7 @@ class SnippetScorer(nn.Module):
 
     def forward(self, streams: Sequence[Tensor], real: Tensor) -> tuple[Tensor, Tensor]:
         """Rows (N, L, width) and logits (N, L) of streams (N, L, D_i)."""
-        rows = self.temporal(self.fusion(streams), real)
+        rows = self.temporal(self.fusion(streams, real), real)
         return rows, self.head(rows)[..., 0]
 
 

@@ -18,10 +18,10 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional
 
+from vad.distributed import concatenated, summed
 from vad.errors import ConfigError
 from vad.methods.mil_detector import Bags, MILDetector
 from vad.mil import global_mean, highest
-from vad.training.distributed import concatenated, summed
 
 Key = Literal["rank", "gate", "margin", "similarity", "batch", "none", "naive"]
 
@@ -177,7 +177,7 @@ class MILHIMS(MILDetector):
         temperature: Of the contrast.
         gate: Least score of a hard positive under `gate`, as a share of its bag's mean score over the top k.
         background: Whether rows of abnormal bags that are surely normal (`confident_background`) are negatives too.
-        sparse_with_hims: Takes the place of `sparse` once hard positives are mined: the two pull against each other.
+        sparse_with_hims: The most that `sparse` is once hard positives count: the two pull against each other.
         prototype_decay: Share of a prototype that a step keeps.
         projection: Width of an embedding, taught by the contrast; 0 to contrast rows themselves.
         shared: See `MILDetector`.
@@ -281,7 +281,7 @@ class MILHIMS(MILDetector):
     @property
     def sparsity_weight(self) -> float:
         recruits = self.mining > 0 and self.positives > 0 and self.key not in ("none", "naive")
-        return self.sparse_with_hims if recruits and self.strength > 0 else self.sparse
+        return min(self.sparse, self.sparse_with_hims) if recruits and self.strength > 0 else self.sparse
 
     def finish(self) -> None:
         self.embed = None

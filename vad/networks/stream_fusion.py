@@ -7,8 +7,10 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional
 
+from vad.networks.standard_score import StandardScore
+
 Fuse = Literal["concat", "sum", "gated"]
-Norm = Literal["layer", "l2", "none"]
+Norm = Literal["layer", "l2", "standard", "none"]
 
 
 class StreamFusion(nn.Module):
@@ -21,7 +23,8 @@ class StreamFusion(nn.Module):
         width: Of the rows.
         fuse: `concat`: one linear layer over all; `sum`: one for each, added; `gated`: weighed for each channel by a
             softmax over the streams.
-        norm: `layer`: LayerNorm without learned scale; `l2`: to unit length; `none`.
+        norm: `layer`: LayerNorm without learned scale; `l2`: to unit length; `standard`: see `StandardScore`, which
+            keeps how large a vector is, and with it how much moves; `none`.
         dropout: Of the rows.
     """
 
@@ -32,14 +35,19 @@ class StreamFusion(nn.Module):
         self.dims = tuple(dims)
         self.fuse = fuse
         self.norm = norm
+        self.standard = nn.ModuleList(StandardScore(dim) for dim in (self.dims if norm == "standard" else ()))
         self.project = nn.ModuleList(
             nn.Linear(dim, width) for dim in ((sum(self.dims),) if fuse == "concat" else self.dims)
         )
         self.gate = nn.Linear(sum(self.dims), width * len(self.dims)) if fuse == "gated" else None
         self.dropout = nn.Dropout(dropout)
 
-    def forward(self, streams: Sequence[Tensor]) -> Tensor:
-        normed = [self._normalise(stream.float()) for stream in streams]
+    def forward(self, streams: Sequence[Tensor], real: Tensor) -> Tensor:
+        """Rows of streams (B, T, D_i), of which those are real that bool (B, T) says."""
+        if self.norm == "standard":
+            normed = [standard(stream.float(), real) for standard, stream in zip(self.standard, streams, strict=True)]
+        else:
+            normed = [self._normalise(stream.float()) for stream in streams]
         joined = normed[0] if len(normed) == 1 else torch.cat(normed, -1)
         if self.fuse == "concat":
             rows = self.project[0](joined)

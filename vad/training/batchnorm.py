@@ -10,7 +10,7 @@ from torch import Tensor, nn
 from torch.distributed.nn.functional import all_reduce
 from torch.nn.modules.batchnorm import _BatchNorm
 
-from vad.training.distributed import world_size
+from vad.distributed import world_size
 
 
 class GlobalBatchNorm(_BatchNorm):
