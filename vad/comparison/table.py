@@ -16,6 +16,8 @@ SHOWN = (
     "macro_auroc_pad_smoothed",
     "ap_step",
     "auroc_abnormal_videos",
+    "far_at_0.5",
+    "miss_at_0.5",
     "group_macro_auroc",
     "pixel_auroc",
     "rbdc",
