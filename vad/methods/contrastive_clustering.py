@@ -1,6 +1,6 @@
 """Contrastive clustering over I3D and CLIP: snippets of a bag are clustered, and categories pushed apart.
 
-Paper: "Weakly supervised video anomaly detection via contrastive clustering", IJCNN 2025; only the abstract is public.
+Paper: weakly supervised video anomaly detection via contrastive clustering, IJCNN 2025; only its abstract is public.
 Idea: the centre of a cluster and its category are a positive pair, features of other categories are negatives; I3D
 leans to normal videos and CLIP to abnormal ones, which their early fusion evens out. Our choice: everything else.
 
