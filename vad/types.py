@@ -171,6 +171,33 @@ class CubeBatch:
 
 
 @dataclass(frozen=True)
+class TubeBatch:
+    """Tubes: the box of an object, cut out of the frames around its own, which is the middle one of T.
+
+    In training T reaches as far as the method's longest steps between frames; in scoring it is 7.
+    """
+
+    tubes: "Tensor"  # uint8 (B, T, H, W, C), C is 1 for grey footage, else 3 (RGB)
+    probability: "Tensor"  # float16 (B, k), the detector's class probabilities, k = 0 where it has none
+    logits: "Tensor | None"  # float16 (B, c), a teacher's logits of the middle frame; None where not asked for
+    key: "Tensor"  # int64 (B,), the position of the sample in its dataset: scores are gathered by it
+    size: int = field(kw_only=True)  # samples of the global batch that this is a share of, over all processes
+
+    def to(self, device: "str | object", **options: object) -> "TubeBatch":
+        """The same batch on another device."""
+        return replace(
+            self,
+            tubes=self.tubes.to(device, **options),  # type: ignore[call-overload]
+            probability=self.probability.to(device, **options),  # type: ignore[call-overload]
+            logits=None if self.logits is None else self.logits.to(device, **options),  # type: ignore[call-overload]
+            key=self.key.to(device, **options),  # type: ignore[call-overload]
+        )
+
+    def __len__(self) -> int:
+        return len(self.key)
+
+
+@dataclass(frozen=True)
 class BagBatch:
     """Bags: the snippets of a video, with a label of the whole. C crops, L rows, of which the first `length` are real.
 

@@ -33,12 +33,13 @@ from vad.extract.detectors import Detector
 from vad.extract.encoders import Encoder
 from vad.extract.features import Features
 from vad.extract.motion import Motion
+from vad.extract.teachers import Teacher
 from vad.runs import Identity, RunFolder, Settings, identity, variant
 from vad.stages import Experiment
 from vad.tracking import Tracker
 
 # Dataclasses that an experiment may replace by a subclass, as it replaces a model.
-set_parsing_settings(subclasses_enabled=[Detector, Motion, Encoder, Features])
+set_parsing_settings(subclasses_enabled=[Detector, Motion, Encoder, Features, Teacher])
 
 
 class _Parser(LightningCLI):
