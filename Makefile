@@ -8,9 +8,10 @@ BIN := $(VENV)/bin
 READY := $(VENV)/.ready
 WORKERS ?= 2
 NICE ?=
+RUNS := $(or $(VAD_RUNS),runs)
 
 .DEFAULT_GOAL := help
-.PHONY: help setup demo ped2-lbr-spr-cpu ped2-lbr-spr-ablation test test-slow faults lint format bench clean
+.PHONY: help setup demo composed-weak ped2-lbr-spr-cpu ped2-lbr-spr-ablation test test-slow faults lint format bench clean
 
 help: ## this list
 	@grep -hE '^[a-z0-9-]+:.*## ' $(MAKEFILE_LIST) | sed -E 's/^([a-z0-9-]+):.*## /\1\t/' | awk -F '\t' '{printf "  make %-18s %s\n", $$1, $$2}'
@@ -24,7 +25,15 @@ $(READY): pyproject.toml constraints.txt .ci/setup
 demo: $(READY) ## generated footage to a comparison page, without data and weights (minutes on 2 cores)
 	$(BIN)/vad data make --benchmark Synthetic
 	$(BIN)/vad run --config experiments/lbr_spr_synthetic.yaml
-	$(BIN)/vad compare $${VAD_RUNS:-runs}/lbr_spr_synthetic
+	$(BIN)/vad run --config experiments/mil_hims_synthetic.yaml --processes $(WORKERS)
+	$(BIN)/vad run --config experiments/contrastive_clustering_synthetic.yaml
+	$(BIN)/vad compare $(RUNS)/lbr_spr_synthetic $(RUNS)/mil_hims_synthetic $(RUNS)/contrastive_clustering_synthetic
+
+composed-weak: $(READY) ## weakly supervised methods and their controls on real clips, five seeds ($VAD_DATA/surveillance_fight)
+	$(BIN)/vad sweep experiments/sweeps/mil_hims_composed.yaml --workers $(WORKERS) --processes $(WORKERS)
+	$(BIN)/vad sweep experiments/sweeps/contrastive_clustering_composed.yaml --workers $(WORKERS)
+	$(BIN)/python experiments/references.py --config experiments/mil_hims_composed.yaml
+	$(BIN)/vad compare $(RUNS)/mil_hims_composed $(RUNS)/contrastive_clustering_composed $(RUNS)/references_mil_hims_composed
 
 ped2-lbr-spr-cpu: $(READY) ## UCSD Ped2 with LBR-SPR on a CPU, from frames to metrics ($VAD_DATA/ucsd_ped)
 	$(BIN)/vad run --config experiments/lbr_spr_ucsd_ped2_cpu.yaml --trainer experiments/trainers/cpu.yaml
@@ -36,7 +45,7 @@ ped2-lbr-spr-ablation: $(READY) ## what SPR, motion boxes and the motion network
 	$(SHORT) --name short-no-spr --model.weighting none
 	$(SHORT) --name short-no-motion-boxes --data.motion null
 	$(SHORT) --name short-motion-network --model.motion true --data.flow true
-	$(BIN)/vad compare $${VAD_RUNS:-runs}/lbr_spr_ucsd_ped2_cpu
+	$(BIN)/vad compare $(RUNS)/lbr_spr_ucsd_ped2_cpu
 
 test: $(READY) ## the tests, at most 10 minutes on 2 cores
 	$(NICE) $(BIN)/python -m pytest -n $(WORKERS) --dist loadfile

@@ -2,13 +2,18 @@
 
 from pathlib import Path
 
+import numpy as np
 import pytest
 import yaml
 from ped_tree import extract_here, write_ped_tree
 
-from vad.cli.experiment import parse
+from vad import cache
+from vad.cli.experiment import parse, parse_settings
 from vad.cli.fit import main as fit
+from vad.extract.features import Features
+from vad.methods.mil_detector import MILDetector
 from vad.runs import RunFolder
+from vad.sweeps import read_sweep
 
 FOLDER = Path(__file__).parents[2] / "experiments"
 EXPERIMENTS = sorted(path for path in FOLDER.glob("*.yaml") if path.name != "small.yaml")
@@ -30,16 +35,44 @@ def test_an_experiment_trains_one_step_on_generated_footage(
     path: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setenv("VAD_DATA", str(write_ped_tree(tmp_path / "data")))
-    words = ["--config", str(path), "--config", str(FOLDER / "small.yaml"), "--benchmark", "UCSDPed2"]
-    words += ["--data.detector", "null", "--data.motion", "vad.extract.motion.FrameDifference"]  # needs no weights
-    if "min_area" in path.read_text():  # the squares are smaller than anybody in a real benchmark
-        words += ["--data.min_area", "100"]
-    words += ["--data.batch_size", "8", "--trainer.limit_train_batches", "1", "--trainer.accelerator", "cpu"]
-    words += ["--trainer.enable_progress_bar", "false", "--log", "csv", "--out", str(tmp_path / "run")]
-    extract_here(parse(words).data)
+    words = ["--config", str(path), "--config", str(FOLDER / "small.yaml"), "--data.batch_size", "8"]
+    words += ["--trainer.limit_train_batches", "1", "--trainer.accelerator", "cpu", "--log", "csv"]
+    words += ["--trainer.enable_progress_bar", "false", "--out", str(tmp_path / "run")]
+    if "BagData" in path.read_text():
+        words += ["--benchmark", "toy_bags.ToyWeak", "--trainer.max_steps", "1", "--data.checkpoint_every", "1"]
+        generate_features(words)
+    else:
+        words += ["--benchmark", "UCSDPed2"]
+        words += ["--data.detector", "null", "--data.motion", "vad.extract.motion.FrameDifference"]  # needs no weights
+        if "min_area" in path.read_text():  # the squares are smaller than anybody in a real benchmark
+            words += ["--data.min_area", "100"]
+        extract_here(parse(words).data)
     fit(words)
     run = RunFolder(tmp_path / "run")
     assert run.detector.is_file() and len(run.log.read_text().splitlines()) == 2
+
+
+def generate_features(words: list[str]) -> None:
+    """Noise of the right widths, where an experiment expects the features of its benchmark."""
+    experiment = parse(words)
+    assert isinstance(experiment.model, MILDetector)
+    dims, random = iter(experiment.model.dims), np.random.default_rng(0)
+    for recipe in experiment.data.recipes():
+        assert isinstance(recipe, Features)
+        widths = {stream: next(dims) for stream in recipe.streams}
+        for video in experiment.data.needed():
+            first = 16 * np.arange((video.frames or 0) // 16, dtype=np.int32)
+            arrays = {name: random.random((len(first), 1, dim)).astype(np.float16) for name, dim in widths.items()}
+            entry = cache.entry(experiment.data.benchmark.dataset, recipe, video.id)
+            entry.write({**arrays, "first": first, "end": first + np.int32(16)}, identity={})
+
+
+@pytest.mark.parametrize("path", sorted(FOLDER.glob("sweeps/*.yaml")), ids=lambda path: path.stem)
+def test_every_cell_of_a_sweep_parses(path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.chdir(FOLDER.parent)
+    settings = [parse_settings(cell) for cell in read_sweep(path).cells]
+    folders = {setting.folder.path for setting in settings}
+    assert len(folders) == len(settings) > 1, "no two cells share a run"
 
 
 def head(path: Path) -> dict[str, str]:
@@ -78,7 +111,5 @@ def test_small_fits_every_experiment() -> None:
 
 @pytest.mark.parametrize("path", TRAINERS, ids=lambda path: path.stem)
 def test_a_trainer_file_changes_no_runs_identity(path: Path) -> None:
-    from vad.cli.experiment import parse_settings
-
     settings = parse_settings(["--config", str(EXPERIMENTS[0]), "--trainer", str(path)])
     assert settings.variant == "base"

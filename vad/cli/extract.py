@@ -3,7 +3,7 @@
 import importlib
 import sys
 from argparse import ArgumentError, ArgumentParser
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from types import TracebackType
 from typing import TYPE_CHECKING, Self
 
@@ -55,7 +55,7 @@ def experiment(arguments: Sequence[str]) -> None:
     from vad.cli.experiment import parse
 
     data = parse(rest).data
-    carry_out(data.recipes(), data.benchmark, data.needed(), processes, device, on_broken)
+    carry_out(data.recipes(), data.benchmark, data.needed, processes, device, on_broken)
 
 
 def objects(arguments: Sequence[str]) -> None:
@@ -117,7 +117,7 @@ def device_of(name: str) -> str:
 def carry_out(
     recipes: "Sequence[Extraction]",
     benchmark: "Benchmark",
-    videos: "Sequence[Video]",
+    videos: "Sequence[Video] | Callable[[Extraction], Sequence[Video]]",
     processes: int,
     device: str,
     on_broken: "OnBroken",

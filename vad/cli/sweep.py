@@ -133,10 +133,13 @@ def _extract(
     done = set()
     for cell in {data_key(cells[cell].config): cell for cell in todo}.values():
         data = parse(cell.words).data
-        recipes, videos = data.recipes(), data.needed()
-        job = (data.benchmark.dataset, *(recipe.key for recipe in recipes), *(video.id for video in videos))
+        recipes = data.recipes()
+        job = (
+            data.benchmark.dataset,
+            *((recipe.key, *(video.id for video in data.needed(recipe))) for recipe in recipes),
+        )
         if job not in done:
-            carry_out(recipes, data.benchmark, videos, processes, device, on_broken)
+            carry_out(recipes, data.benchmark, data.needed, processes, device, on_broken)
             done.add(job)
 
 

@@ -110,23 +110,35 @@ class VideoData(pl.LightningDataModule):
         """The videos that are scored, after `max_videos`."""
         return self._videos(protocol_splits(self.protocol).score)
 
-    def needed(self) -> list[Video]:
-        """Every source video whose entries this datamodule reads, each once, for extraction."""
+    def splits(self, recipe: Extraction | None = None) -> tuple[Split, ...]:
+        """The splits whose videos are read through a recipe, each once; `None` for those read through any.
+
+        A subclass that reads training videos through another recipe than those to score says so here.
+        """
         splits = protocol_splits(self.protocol)
-        every = _unique((*splits.fit, *splits.score))
-        sources = {source.id: source for split in every for source in self.benchmark.sources(split)}
-        return _unique(sources[source] for video in self._listed(every) for source in self._sources_of(video))
+        return tuple(_unique((*splits.fit, *splits.score)))
+
+    def needed(self, recipe: Extraction | None = None) -> list[Video]:
+        """Every source video whose entry of a recipe this datamodule reads, each once; `None` for any recipe.
+
+        This is what `extract` takes as its videos.
+        """
+        splits = self.splits(recipe)
+        sources = {source.id: source for split in splits for source in self.benchmark.sources(split)}
+        return _unique(sources[source] for video in self._listed(splits) for source in self._sources_of(video))
 
     def missing(self) -> list[tuple[Extraction, Video]]:
         """Entries that are not in the cache, or were made from another state of the video."""
-        needed = [
-            (video, None if video.path is None else identity_of(self.benchmark, video)) for video in self.needed()
-        ]
+        identities = {
+            video.id: None if video.path is None else identity_of(self.benchmark, video) for video in self.needed()
+        }
         return [
             (recipe, video)
             for recipe in self.recipes()
-            for video, identity in needed
-            if not cache.entry(self.benchmark.dataset, recipe, video.id).exists(identity if recipe.of_footage else None)
+            for video in self.needed(recipe)
+            if not cache.entry(self.benchmark.dataset, recipe, video.id).exists(
+                identities[video.id] if recipe.of_footage else None
+            )
         ]
 
     def require_cache(self) -> None:
@@ -221,8 +233,8 @@ class VideoData(pl.LightningDataModule):
         """Source videos that extraction had to skip, with the reason: whatever consists of one is left out."""
         marks = (
             (video.id, cache.entry(self.benchmark.dataset, recipe, video.id).broken)
-            for video in self.needed()
             for recipe in ends_of_chains(self.recipes())
+            for video in self.needed(recipe)
         )
         return {video: reason for video, reason in marks if reason is not None}
 

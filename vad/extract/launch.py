@@ -51,7 +51,7 @@ class Summary:
 def extract(
     recipes: Sequence[Extraction],
     benchmark: Benchmark,
-    videos: Sequence[Video],
+    videos: Sequence[Video] | Callable[[Extraction], Sequence[Video]],
     *,
     processes: int = 1,
     device: str = "cpu",
@@ -67,7 +67,7 @@ def extract(
     Args:
         recipes: What to compute, sources first (`VideoData.recipes`). The source of the first must be in the cache.
         benchmark: Opens the videos.
-        videos: Sources (`benchmark.sources`, `VideoData.needed`), each once.
+        videos: Sources (`benchmark.sources`), each once, or what says those of a recipe (`VideoData.needed`).
         processes: Worker processes on this machine; their threads share its cores.
         device: `cpu`, `cuda`, `cuda:1`; with `cuda`, processes take the devices in turn.
         on_broken: `stop` raises at the first video that cannot be read; `skip` counts it in the summary and marks it in
@@ -81,11 +81,15 @@ def extract(
     if on_broken not in ("stop", "skip"):
         raise ConfigError(f"on_broken: expected 'stop' or 'skip', got '{on_broken}'")
     rank, ranks = placement()
-    mine = deal(videos, ranks)[rank]
+    of_recipe = [videos(recipe) if callable(videos) else videos for recipe in recipes]
+    every = {video.id: video for wanted in of_recipe for video in wanted}
+    mine = [video.id for video in deal(list(every.values()), ranks)[rank]]  # all of a video's recipes: its sources
     summaries = []
-    for recipe in recipes:
+    for recipe, wanted in zip(recipes, of_recipe, strict=True):
         job = Job(recipe, benchmark, on_broken)
-        summaries.append(_carry_out(job, mine, processes=processes, device=device, progress=progress))
+        own = {video.id: video for video in wanted}
+        share = [own[video] for video in mine if video in own]
+        summaries.append(_carry_out(job, share, processes=processes, device=device, progress=progress))
     return summaries
 
 
