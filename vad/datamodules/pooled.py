@@ -69,8 +69,10 @@ class PooledBags:
             crop = crops[..., None] * (in_stream > 1)
             row = in_stream * self.offsets[bags, None, None] + crop * length + segment  # (B, C, L)
             row = np.where(segment < length, row, len(held) - 1)
-            gathered = held.index_select(0, torch.from_numpy(row.ravel()))
-            streams.append(gathered.view(*crops.shape, longest, held.shape[1]))
+            # numpy asks for huge pages where torch does not: without 13,000 page faults it takes a third of the time
+            out = torch.from_numpy(np.empty((row.size, held.shape[1]), np.float16))
+            torch.index_select(held, 0, torch.from_numpy(row.ravel()), out=out)
+            streams.append(out.view(*crops.shape, longest, held.shape[1]))
         return tuple(streams)
 
     def _pooled_anew(self, bags: np.ndarray, crops: np.ndarray, longest: int) -> tuple[Tensor, ...]:
