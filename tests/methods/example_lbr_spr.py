@@ -29,4 +29,4 @@ def detector(**options: Any) -> AnomalyDetector:
 
 def data(**options: Any) -> VideoData:
     """Cubes with flow, in two bands."""
-    return cube_data(flow=True, bands=2, **options)
+    return cube_data(**{"flow": True, "bands": 2, **options})

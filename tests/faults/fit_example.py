@@ -1,26 +1,30 @@
-"""A training as a program of its own, to be killed or started on several processes: `python fit_cubes.py FOLDER ...`.
+"""A training as a program of its own, to be killed or started on several processes: `python fit_example.py FOLDER ...`.
 
-The same command continues. It fits LBR-SPR on generated cubes, then writes `detector.ckpt`, and `scores.npz` with its
-columns.
+The same command continues. It fits a method's example (tests/methods/example_<method>.py), then writes `detector.ckpt`,
+and `scores.npz` with its columns.
 """
 
 import argparse
+import importlib
 import os
 import sys
 import time
 from pathlib import Path
 from typing import Any
 
-sys.path.insert(0, str(Path(__file__).parents[1]))
-
 import lightning.pytorch as pl
 import numpy as np
 import torch
-from toy_cubes import cube_data
 
 from vad.methods.anomaly_detector import AnomalyDetector, collect
-from vad.methods.lbr_spr import LBRSPR
 from vad.training import AtomicCheckpointIO, EpochCheckpoint, StepSeed
+
+# Where an example turns on what does not go together with several processes and the same loss.
+SIMPLER: dict[str, tuple[dict[str, Any], dict[str, Any]]] = {
+    "lbr_spr": ({"motion": False, "bands": 1, "warmup_epochs": 1}, {"flow": False, "bands": 1}),
+    "mil_hims": ({"dropout": 0.0}, {}),
+    "contrastive_clustering": ({"dropout": 0.0}, {}),
+}
 
 
 class Linger(pl.Callback):
@@ -34,6 +38,7 @@ def main() -> None:
     """Fit, estimate, score."""
     parser = argparse.ArgumentParser()
     parser.add_argument("folder", type=Path)
+    parser.add_argument("--method", default="lbr_spr")
     parser.add_argument("--epochs", type=int, default=6)
     parser.add_argument("--devices", type=int, default=1)
     parser.add_argument("--workers", type=int, default=0)
@@ -42,12 +47,15 @@ def main() -> None:
     os.environ["VAD_CACHE"] = str(options.folder / f"cache-{os.environ.get('LOCAL_RANK', '0')}")
     torch.set_num_threads(1)
     torch.manual_seed(0)
-    data = cube_data(bands=1, num_workers=options.workers, validation=0.25)
-    model = LBRSPR(
-        width=4, channels=1, warmup_epochs=1, shrink_rate=0.05, schedule="cosine", average=0.9, precise_batchnorm=True
-    )
+    tests = Path(__file__).parents[1]
+    sys.path[:0] = [str(tests), str(tests / "methods")]
+    example = importlib.import_module(f"example_{options.method}")
+    of_detector, of_data = SIMPLER.get(options.method, ({}, {}))
+    data = example.data(num_workers=options.workers, validation=0.25, **of_data)
+    model = example.detector(**of_detector)
     checkpoint = EpochCheckpoint(options.folder, log=options.folder / "log.csv")
-    several: dict[str, Any] = {"devices": options.devices, "strategy": "ddp" if options.devices > 1 else "auto"}
+    strategy = "ddp_find_unused_parameters_true" if model.leaves_unused else "ddp"
+    several: dict[str, Any] = {"devices": options.devices, "strategy": strategy if options.devices > 1 else "auto"}
     trainer = pl.Trainer(
         max_epochs=options.epochs,
         accelerator="cpu",
@@ -63,7 +71,8 @@ def main() -> None:
     last = str(checkpoint.last) if checkpoint.last.is_file() else None
     trainer.fit(model, datamodule=data, ckpt_path=last, weights_only=True)
     model.finish()
-    model.estimate_batchnorm(trainer, data)
+    if model.precise_batchnorm:
+        model.estimate_batchnorm(trainer, data)
     model.estimate(collect(trainer, model, data, "estimate"))
     columns = collect(trainer, model, data, "score")
     if trainer.is_global_zero:
