@@ -202,16 +202,18 @@ def test_a_list_that_was_squeezed_and_saved_again_is_read(root: Path, squeezed: 
 
 
 def test_a_decoder_may_give_a_frame_more_or_less_than_there_are_labels(root: Path) -> None:
-    avenue_official(root, more={1: 1, 2: -1})
+    avenue_official(root, more={1: 1, 10: -1})
     benchmark = small(root)
-    longer, shorter, _ = benchmark.videos("test")
+    longer, _, shorter = benchmark.videos("test")
     truth = benchmark.truth(longer)
     assert truth.frames.tolist() == [*BY_MASK["test/01"], 1]
     assert truth.masks is not None and truth.masks(14).any()
-    assert benchmark.truth(shorter).frames.tolist() == BY_MASK["test/02"][:-1]
+    cut = benchmark.truth(shorter)
+    assert cut.frames.tolist() == BY_MASK["test/10"][:-1]
+    assert cut.regions is not None and cut.regions.frame.tolist() == list(range(6))
     report = benchmark.check()
     assert report.notes[0].startswith("test/01 has 15 frames, 14 are published")
-    assert report.notes[1].startswith("test/02 has 10 frames, 11 are published")
+    assert report.notes[1].startswith("test/10 has 6 frames, 7 are published")
 
 
 def test_labels_suffice_without_footage(tmp_path: Path) -> None:
