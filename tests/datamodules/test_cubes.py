@@ -106,7 +106,12 @@ def test_validation_holds_out_whole_videos_by_seed_and_id() -> None:
 
 def test_a_validation_share_that_leaves_a_side_empty_is_refused() -> None:
     with pytest.raises(ConfigError, match="validation"):
-        cube_data(videos=2, validation=0.1, protocol="one_class").validation_videos()
+        cube_data(videos=1, validation=0.1, protocol="one_class").validation_videos()
+
+
+def test_two_videos_are_enough_to_hold_one_out() -> None:
+    data = cube_data(videos=2, validation=0.1, protocol="one_class")
+    assert len(data.validation_videos()) == len(data.fit_videos()) == 1
 
 
 def test_a_group_is_the_cell_of_the_boxs_centre() -> None:

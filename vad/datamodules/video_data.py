@@ -91,7 +91,8 @@ class VideoData(pl.LightningDataModule):
     def validation_videos(self) -> list[Video]:
         """The training videos that are held out: a function of seed and ids.
 
-        In equal shares of every label and, within a label, of every scene as far as whole videos can be.
+        In equal shares of every label and, within a label, of every scene as far as whole videos can be; at least one
+        of a label that has two.
         """
         if self.validation == 0:
             return []
@@ -99,7 +100,8 @@ class VideoData(pl.LightningDataModule):
         held_out = set()
         for label in {video.label for video in videos}:
             drawn = sorted((video for video in videos if video.label == label), key=lambda video: self._draw(video.id))
-            held_out |= {video.id for video in _scenes_in_turn(drawn)[: round(self.validation * len(drawn))]}
+            count = max(round(self.validation * len(drawn)), min(1, len(drawn) - 1))
+            held_out |= {video.id for video in _scenes_in_turn(drawn)[:count]}
         if not held_out or len(held_out) == len(videos):
             raise ConfigError(
                 f"validation: a share of {self.validation} of {len(videos)} training videos leaves one side empty"
