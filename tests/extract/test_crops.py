@@ -3,6 +3,7 @@
 import itertools
 import math
 from collections.abc import Iterator
+from dataclasses import replace
 from pathlib import Path
 
 import cv2
@@ -167,6 +168,45 @@ def test_an_entry_holds_pixels_flow_and_keys_of_each_object(tmp_path: Path, grey
         assert np.median(cube[first, 1, ..., 0].astype(float)) == pytest.approx(4 * 512 / WIDTH, rel=0.15)
         each += cube[:1].nbytes
     assert entry.describe()["extra"]["bytes_per_object"] == each == 3 * 24 * 24 * ((1 if grey else 3) + 4 * flow)
+
+
+def test_settings_that_came_later_leave_older_entries_their_keys() -> None:
+    """Keys that stood in caches before `probability` and `every` were settings."""
+    assert CropRecipe(ObjectRecipe()).key == "crops-d1ef0c3595a4"
+    recipe = CropRecipe(ObjectRecipe(), confidence=0.5, offsets=(0,), size=64, border="drop", grey=True, flow=True)
+    assert recipe.key == "crops-f7ca2805b6a7"
+    others = [recipe, replace(recipe, probability=True), replace(recipe, every=2), replace(recipe, every=3)]
+    assert len({recipe.key for recipe in others}) == 4
+
+
+def test_an_entry_holds_class_probabilities_where_they_are_asked_for(tmp_path: Path) -> None:
+    (tmp_path / "a.walk").write_text("9")
+    benchmark = Walks(str(tmp_path))
+    objects = ObjectRecipe(detector=SquareDetector(), motion=FrameDifference())
+    recipe = CropRecipe(objects, offsets=(-1, 0, 1), border="drop", probability=True, size=8)
+    extract([objects, recipe], benchmark, benchmark.videos("test"))
+    entry = cache.entry("walks", recipe, "a")
+    frame, source, probability = (entry.read(name) for name in ("frame", "source", "probability"))
+    assert probability.dtype == np.float16 and set(frame) == set(range(1, 8)) and (source == 0).sum() == 7
+    expected = np.stack([np.full(len(frame), 0.5), frame / 100], 1)
+    expected[source > 0] = 0.25  # what the detector saw inside a motion box
+    np.testing.assert_allclose(probability, expected, rtol=1e-3)
+    assert (source > 0).any()
+    assert entry.describe()["extra"]["bytes_per_object"] == 3 * 8 * 8 * 3 + 2 * 2
+
+
+def test_objects_of_every_third_frame_alone(tmp_path: Path) -> None:
+    (tmp_path / "a.walk").write_text("9")
+    benchmark = Walks(str(tmp_path))
+    objects = ObjectRecipe(detector=SquareDetector(), motion=FrameDifference())
+    every, third = (CropRecipe(objects, offsets=(-1, 0, 1), size=8, every=n) for n in (1, 3))
+    extract([objects, every, third], benchmark, benchmark.videos("test"))
+    frame, kept = (cache.entry("walks", recipe, "a").read("frame") for recipe in (every, third))
+    assert set(kept) == {0, 3, 6}
+    crop, some = (cache.entry("walks", recipe, "a").read("crop") for recipe in (every, third))
+    np.testing.assert_array_equal(some, crop[frame % 3 == 0])
+    with pytest.raises(ConfigError, match="every of at least 1"):
+        CropRecipe(objects, every=0).worker("cpu")
 
 
 def test_grey_footage_keeps_its_values_in_one_channel() -> None:

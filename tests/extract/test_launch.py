@@ -188,6 +188,19 @@ def test_torchrun_and_slurm_are_recognised(walks: Walks, monkeypatch: pytest.Mon
     assert sum(done) == 3 and min(done) == 1 and not missing(CROPS, walks, walks.videos("test"))
 
 
+def test_each_recipe_may_want_videos_of_its_own(walks: Walks, monkeypatch: pytest.MonkeyPatch) -> None:
+    videos = walks.videos("test")
+    asked = []
+
+    def wanted(recipe: Extraction) -> list[Video]:
+        asked.append(recipe)
+        return videos if recipe == OBJECTS else videos[1:2]
+
+    objects, crops = extract([OBJECTS, CROPS], walks, wanted)
+    assert asked == [OBJECTS, CROPS] and (objects.computed, crops.computed) == (3, 1)
+    assert not missing(CROPS, walks, videos[1:2]) and len(missing(CROPS, walks, videos)) == 2
+
+
 def test_cores_are_those_that_this_process_may_use() -> None:
     assert 1 <= cores() <= (os.cpu_count() or 1)
 

@@ -4,16 +4,16 @@ cache: crops of each video -> one index of (video, row) -> BatchOrder -> one gat
 """
 
 from collections.abc import Sequence
-from typing import Literal, NamedTuple
+from typing import Literal
 
 import numpy as np
 import torch
 from torch.utils.data import DataLoader, Dataset
 
-from vad import cache
 from vad.benchmarks import Benchmark
+from vad.datamodules.object_index import ObjectIndex, index_objects
 from vad.datamodules.order import Share, evenly_spaced
-from vad.datamodules.rows import StackedRows, Stretch, hold_in_memory
+from vad.datamodules.rows import StackedRows, hold_in_memory
 from vad.datamodules.video_data import VideoData
 from vad.errors import ConfigError, DataError
 from vad.extract.crops import CropRecipe
@@ -21,17 +21,7 @@ from vad.extract.detectors import Detector
 from vad.extract.extraction import Extraction
 from vad.extract.motion import Motion
 from vad.extract.objects import ObjectRecipe
-from vad.types import CubeBatch, Protocol, Record, ScoredVideo, Video
-
-
-class CubeIndex(NamedTuple):
-    """Where the cubes of some videos lie, and what is known of each without its pixels."""
-
-    stretches: list[Stretch]
-    offsets: np.ndarray  # int64 (v + 1,): cubes offsets[i] to offsets[i + 1] belong to video i
-    frame: np.ndarray  # int32 (m,), in its video
-    box: np.ndarray  # float32 (m, 4)
-    group: np.ndarray  # int16 (m,)
+from vad.types import CubeBatch, Protocol, Record, Video
 
 
 class Cubes(Dataset[CubeBatch]):
@@ -145,7 +135,7 @@ class CubeData(VideoData):
             grey=benchmark.grey,
             flow=flow,
         )
-        self._indices: dict[tuple[str, ...], CubeIndex] = {}
+        self._indices: dict[tuple[str, ...], ObjectIndex] = {}
         self._rows: dict[tuple[str, ...], list[StackedRows]] = {}
 
     def recipes(self) -> list[Extraction]:
@@ -177,15 +167,7 @@ class CubeData(VideoData):
         return self.loader(samples, self.batchnorm_order(len(samples), samples.group))
 
     def score_record(self) -> Record:
-        videos = self.score_videos()
-        index = self.index(videos)
-        lengths = [sum(part.stop - part.start for part in self.benchmark.parts(video)) for video in videos]
-        return Record(
-            videos=tuple(ScoredVideo(v.id, v.split, n) for v, n in zip(videos, lengths, strict=True)),
-            offsets=index.offsets,
-            frame=index.frame,
-            box=index.box,
-        )
+        return self.index(self.score_videos()).record
 
     def cubes(self, videos: Sequence[Video], *, at_most: int | None = None) -> Cubes:
         """The cubes of some videos in order of video, frame and object; at most so many of them, evenly spaced."""
@@ -201,50 +183,33 @@ class CubeData(VideoData):
             hold_in_memory(self._rows[key], self.in_memory)
         rows = self._rows[key]
         positions = evenly_spaced(len(index.frame), at_most)
-        return Cubes(rows[0], rows[1] if self.flow else None, index.group[positions], positions)
+        return Cubes(rows[0], rows[1] if self.flow else None, self._groups(videos)[positions], positions)
 
-    def index(self, videos: Sequence[Video]) -> CubeIndex:
-        """Where the cubes of some videos lie: entries of the cache joined along the videos' parts."""
+    def index(self, videos: Sequence[Video]) -> ObjectIndex:
+        """Where the cubes of some videos lie."""
         key = tuple(video.id for video in videos)
         if key not in self._indices:
-            self._indices[key] = self._make_index(videos)
+            self._indices[key] = index_objects(self.benchmark, self.crops, videos)
         return self._indices[key]
 
-    def _make_index(self, videos: Sequence[Video]) -> CubeIndex:
-        sources = {s.id: s for split in {v.split for v in videos} for s in self.benchmark.sources(split)}
-        stretches: list[Stretch] = []
-        counts: list[int] = []
-        frames: list[np.ndarray] = []
-        boxes: list[np.ndarray] = []
-        groups: list[np.ndarray] = []
-        for video in videos:
-            shift = count = 0
-            for part in self.benchmark.parts(video):
-                entry = cache.entry(self.benchmark.dataset, self.crops, part.source)
-                frame = entry.read("frame", mmap=False)
-                start, stop = np.searchsorted(frame, (part.start, part.stop))
-                stretches.append(Stretch(entry, int(start), int(stop)))
-                box = entry.read("box", mmap=False)[start:stop]
-                frames.append((frame[start:stop] - part.start + shift).astype(np.int32))
-                boxes.append(box.astype(np.float32))
-                groups.append(self._cells(box, sources[part.source]))
-                shift += part.stop - part.start
-                count += int(stop - start)
-            counts.append(count)
-        return CubeIndex(
-            stretches=stretches,
-            offsets=np.concatenate([[0], np.cumsum(counts, dtype=np.int64)]).astype(np.int64),
-            frame=np.concatenate([np.empty(0, np.int32), *frames]),
-            box=np.concatenate([np.empty((0, 4), np.float32), *boxes]),
-            group=np.concatenate([np.empty(0, np.int16), *groups]),
-        )
-
-    def _cells(self, box: np.ndarray, source: Video) -> np.ndarray:
+    def _groups(self, videos: Sequence[Video]) -> np.ndarray:
+        """The cell int16 (m,) of each cube of some videos."""
+        index = self.index(videos)
         if self.bands == (1, 1):
-            return np.zeros(len(box), np.int16)
-        if source.size is None:
-            raise DataError(f"{self.benchmark.name}: bands need the frame's size, which is not known of {source.id}")
-        return cells(box, source.size, self.bands)
+            return np.zeros(len(index.box), np.int16)
+        sources = {s.id: s for split in {v.split for v in videos} for s in self.benchmark.sources(split)}
+        groups = []
+        first = 0
+        for part, stretch in zip(index.parts, index.stretches, strict=True):
+            size = sources[part.source].size
+            if size is None:
+                raise DataError(
+                    f"{self.benchmark.name}: bands need the frame's size, which is not known of {part.source}"
+                )
+            last = first + stretch.stop - stretch.start
+            groups.append(cells(index.box[first:last], size, self.bands))
+            first = last
+        return np.concatenate(groups)
 
 
 def cells(box: np.ndarray, size: tuple[int, int], bands: tuple[int, ...]) -> np.ndarray:

@@ -164,10 +164,11 @@ class TubeData(VideoData):
         return [self.learned.objects, self.learned, *taught, self.scored]
 
     def splits(self, recipe: Extraction | None = None) -> tuple[Split, ...]:
-        of_protocol = protocol_splits(self.protocol)
         if recipe == self.scored:
-            return of_protocol.score
-        return of_protocol.fit if recipe in (self.learned, self.teacher) else super().splits(recipe)
+            return protocol_splits(self.protocol).score
+        if recipe is not None and recipe in (self.learned, self.teacher):
+            return protocol_splits(self.protocol).fit
+        return super().splits(recipe)
 
     def setup(self, stage: str) -> None:
         self.require_cache()

@@ -161,8 +161,8 @@ class CropWorker:
 
 
 def choose(objects: Objects, recipe: CropRecipe) -> Objects:
-    """The objects that a recipe cuts: detector rows above its confidence after its filters, and the motion rows; those of
-    every `every`-th frame."""
+    """The objects that a recipe cuts: detector rows above its confidence after its filters, and the motion rows, both
+    of every `every`-th frame."""
     box = objects.box
     detector = (objects.source == 0) & (objects.confidence > recipe.confidence) & (area(box) >= recipe.min_area)
     keep = detector.copy()

@@ -1,5 +1,6 @@
 """CLIP, DINOv2 and VideoMAE of transformers on a device."""
 
+from collections.abc import Mapping
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, NamedTuple
 
@@ -48,7 +49,7 @@ class LoadedTransformersEncoder:
     frames: int | None
 
     def __init__(self, settings: "TransformersEncoder", device: str) -> None:
-        kind, network = _read(settings.model)
+        kind, network = read_model(settings.model, FAMILIES)
         config: Any = network.config
         side = settings.size if settings.size is not None else config.image_size
         if kind == "dinov2" and side % config.patch_size:
@@ -63,7 +64,7 @@ class LoadedTransformersEncoder:
         self._family = FAMILIES[kind]
         self._network = network.to(device)
         self._device = device
-        mean, std = _colours(Path(settings.model) / "preprocessor_config.json", self._family)
+        mean, std = read_colours(Path(settings.model) / "preprocessor_config.json", self._family)
         self._mean = torch.tensor(mean, device=device).view(3, 1, 1)
         self._std = torch.tensor(std, device=device).view(3, 1, 1)
 
@@ -78,8 +79,11 @@ class LoadedTransformersEncoder:
         return (vectors.mean(1) if self._family.tokens else vectors).float().cpu().numpy()
 
 
-def _read(model: str) -> tuple[str, nn.Module]:
-    """Kind and network of a folder. Weights that are missing would be drawn at random: that is an error here."""
+def read_model(model: str, families: Mapping[str, Family]) -> tuple[str, nn.Module]:
+    """Kind and network of a folder, which must be of one of the families.
+
+    Weights that are missing would be drawn at random: that is an error here.
+    """
     try:
         import transformers
     except ImportError:
@@ -91,12 +95,12 @@ def _read(model: str) -> tuple[str, nn.Module]:
     try:
         config = transformers.AutoConfig.from_pretrained(model, local_files_only=True)
         kind = config.model_type
-        if kind not in FAMILIES:
-            raise VadError(f"{model}: is a '{kind}', expected one of {', '.join(FAMILIES)}")
+        if kind not in families:
+            raise VadError(f"{model}: is a '{kind}', expected one of {', '.join(families)}")
         if kind == "clip":  # the width stands twice in config.json, and in the vision part it may be a default
             config.vision_config.projection_dim = config.projection_dim
             config = config.vision_config
-        network, found = getattr(transformers, FAMILIES[kind].network).from_pretrained(
+        network, found = getattr(transformers, families[kind].network).from_pretrained(
             model,
             config=config,
             local_files_only=True,
@@ -115,7 +119,8 @@ def _read(model: str) -> tuple[str, nn.Module]:
     return kind, network.eval().requires_grad_(False)
 
 
-def _colours(path: Path, family: Family) -> tuple[Colours, Colours]:
+def read_colours(path: Path, family: Family) -> tuple[Colours, Colours]:
+    """Mean and deviation that a folder's own file names, else those of the family."""
     if not path.is_file():
         return family.colours
     found = files.read_json(path)
