@@ -243,6 +243,12 @@ def test_masks_of_another_size_than_the_frames_are_left_out_and_that_is_said(roo
     assert "test/01 and test/02 and test/10 are not 640 x 360 as published" in str(Avenue(str(root)).check().notes)
 
 
+def test_the_nearest_folder_says_the_split(tmp_path: Path) -> None:
+    root = tmp_path / "training-data"
+    avenue_official(root)
+    assert [video.id for video in small(root).videos("test")] == ["test/01", "test/02", "test/10"]
+
+
 def test_a_file_comes_before_a_folder_of_its_frames(root: Path, tree: Path) -> None:
     folder(tree / "testing" / "frames" / "01", 1, 3, "{:04d}")
     assert small(root).videos("test")[0].path == tree / "testing_videos" / "01.avi"
