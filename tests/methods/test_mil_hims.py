@@ -353,6 +353,13 @@ def test_embeddings_are_made_where_something_asks_for_them_and_projected_where_s
     assert make(mining=0, key="gate", contrast=0.1).embed is None
 
 
+def test_a_finished_detector_can_be_asked_what_it_would_mine() -> None:
+    model = MILHIMS(dims=(6,), width=16, heads=2).eval()
+    model.finish()
+    _, found = mined(model, model.bags(bag_batch([20, 20], [0, 1])))
+    assert (found.positive > 0).sum(1).tolist() == [0, 2]
+
+
 def test_what_cannot_be_is_said() -> None:
     for wrong in ({"hard_ratio": 0.0}, {"temperature": 0.0}, {"prototype_decay": 1.0}):
         with pytest.raises(ConfigError, match="hard_ratio, temperature, prototype_decay"):

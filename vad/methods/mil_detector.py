@@ -250,9 +250,10 @@ class MILDetector(AnomalyDetector):
         return ramp(progress, warmup=self.warmup, rise=self.rise)
 
     def note(self, **values: Tensor | float) -> None:
-        """Keep values of this step: their means over the epoch and the processes are logged."""
+        """Keep values of this training step, if it is one: their means over the epoch and processes are logged."""
         kept = {name: torch.as_tensor(v, device=self.device).detach().float() for name, v in values.items()}
-        self._seen[-1].update(kept)
+        if self._seen:
+            self._seen[-1].update(kept)
 
     def training_step(self, batch: BagBatch, batch_idx: int) -> Tensor:
         bags = self.bags(batch)
