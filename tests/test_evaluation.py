@@ -8,7 +8,7 @@ import pytest
 from toy_truth import ToyTruth, boxed, frame_scores_file, frames_of, header, toy
 
 from vad.errors import ConfigError, DataError, ScoresError
-from vad.evaluation import Metrics, evaluate, paired_difference
+from vad.evaluation import Evaluated, Metrics, evaluate, paired_difference
 from vad.metrics import frame
 from vad.scores import Scores
 from vad.types import Record, ScoredVideo, Truth, Video
@@ -388,13 +388,13 @@ def test_differences_of_two_methods_use_the_same_draws():
     benchmark = toy(videos=12)
     first = frame_scores_file(benchmark, seed=1)
     second = replace(first, score=first.score + np.random.default_rng(2).normal(0, 0.05, len(first.score)))
-    difference = paired_difference(first, second, benchmark, draws=300)["micro_auroc"]
+    difference = paired_difference(*([Evaluated(s, benchmark, draws=300)] for s in (first, second)))["micro_auroc"]
     alone = evaluate(first, benchmark, draws=300).metrics["micro_auroc"]
     other = evaluate(second, benchmark, draws=300).metrics["micro_auroc"]
     assert difference.value == alone.value - other.value
     assert difference.low <= difference.value <= difference.high
     assert difference.high - difference.low < (alone.high - alone.low) / 2
-    itself = paired_difference(first, first, benchmark, draws=50)
+    itself = paired_difference(*[[Evaluated(first, benchmark, draws=50)]] * 2)
     assert set(itself.values()) == {(0.0, 0.0, 0.0)}
 
 
@@ -402,11 +402,32 @@ def test_differences_need_the_same_videos_and_protocol():
     benchmark = toy()
     scores = frame_scores_file(benchmark)
     with pytest.raises(ScoresError, match="protocols"):
-        paired_difference(scores, frame_scores_file(benchmark, protocol="weak"), benchmark, draws=2)
+        paired_difference(
+            *([Evaluated(s, benchmark, draws=2)] for s in (scores, frame_scores_file(benchmark, protocol="weak")))
+        )
     fewer = without(scores, "t#1=a.b/c")
     fewer = replace(fewer, header={**fewer.header, "skipped": ["t#1=a.b/c"]})
     with pytest.raises(ScoresError, match="different videos"):
-        paired_difference(scores, fewer, benchmark, draws=2)
+        paired_difference(*([Evaluated(s, benchmark, draws=2)] for s in (scores, fewer)))
+
+
+def test_a_difference_between_methods_of_several_seeds_covers_the_seeds_too():
+    benchmark = toy(videos=12)
+    scores = frame_scores_file(benchmark, seed=1)
+
+    def seeds(noise: float, first: int) -> list[Evaluated]:
+        random = [np.random.default_rng(first + number) for number in range(3)]
+        noisy = [replace(scores, score=scores.score + r.normal(0, noise, len(scores.score))) for r in random]
+        return [Evaluated(s, benchmark, draws=300) for s in noisy]
+
+    ours, theirs = seeds(0.5, 10), seeds(0.5, 20)
+    found = paired_difference(ours, theirs)["micro_auroc"]
+    means = [np.mean([e.figures["micro_auroc"].value for e in side]) for side in (ours, theirs)]
+    assert found.value == pytest.approx(means[0] - means[1])
+    assert found.low <= found.value <= found.high
+    mean_draw = [np.mean([e.figures["micro_auroc"].samples for e in side], 0) for side in (ours, theirs)]
+    videos_alone = np.nanpercentile(mean_draw[0] - mean_draw[1], [2.5, 97.5])
+    assert found.high - found.low > 1.1 * (videos_alone[1] - videos_alone[0])
 
 
 @pytest.mark.parametrize(

@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 from toy_truth import ToyTruth, frames_of, header
 
-from vad.evaluation import evaluate, paired_difference
+from vad.evaluation import Evaluated, evaluate, paired_difference
 from vad.metrics import frame
 from vad.metrics.bootstrap import draw_weights
 from vad.scores import Scores
@@ -71,7 +71,7 @@ def test_what_a_camera_makes_easy_or_hard_widens_the_interval():
 def test_a_difference_is_over_the_same_draws_of_groups():
     benchmark, first = composed()
     second = replace(first, score=first.score + np.random.default_rng(1).normal(size=len(first.score)))
-    found = paired_difference(first, second, benchmark, draws=200)["micro_auroc"]
+    found = paired_difference(*([Evaluated(s, benchmark, draws=200)] for s in (first, second)))["micro_auroc"]
     samples = aurocs_of_draws(benchmark, first, 200) - aurocs_of_draws(benchmark, second, 200)
     assert (found.low, found.high) == pytest.approx(tuple(np.nanpercentile(samples, [2.5, 97.5])), abs=1e-12)
 

@@ -23,7 +23,7 @@ from vad.training import AtomicCheckpointIO, EpochCheckpoint, StepSeed, load_wei
 
 
 def methods() -> dict[str, type[AnomalyDetector]]:
-    """Every AnomalyDetector that a module of `vad.methods` defines and none other is made from, by the module's name."""
+    """Every AnomalyDetector that a module of `vad.methods` defines and none other is made from, by its module."""
     found = {}
     for module in pkgutil.iter_modules(vad.methods.__path__):
         for _, member in inspect.getmembers(importlib.import_module(f"vad.methods.{module.name}"), inspect.isclass):

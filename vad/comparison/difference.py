@@ -5,7 +5,7 @@ from typing import NamedTuple
 
 from vad.benchmarks import Benchmark
 from vad.comparison.collect import Row
-from vad.evaluation import Estimate, paired_difference
+from vad.evaluation import Estimate, Evaluated, paired_difference
 from vad.scores import Scores
 
 
@@ -23,21 +23,26 @@ class Difference(NamedTuple):
 
 
 def differences(rows: Sequence[Row], benchmark: Benchmark) -> list[Difference]:
-    """The first seed of each row against the first seed of the best one; rows without scores are passed over."""
-    scored = [row for row in rows if row.runs[0].folder.scores.is_file()]
+    """All seeds of each row against all of the best one's; rows without scores are passed over."""
+    scored = [row for row in rows if all(run.folder.scores.is_file() for run in row.runs)]
     if len(scored) < 2:
         return []
     best, *others = scored
-    first = Scores.load(best.runs[0].folder.scores)
+    first = evaluated(best, benchmark)
     found = []
     for row in others:
-        second = Scores.load(row.runs[0].folder.scores)
-        behind = paired_difference(
-            first, second, benchmark, protocol=best.setting.protocol, grid=best.runs[0].metrics.grid
-        ).get(best.headline)
+        behind = paired_difference(first, evaluated(row, benchmark)).get(best.headline)
         if behind is not None:
             found.append(Difference(best.name, row.name, behind))
     return found
+
+
+def evaluated(row: Row, benchmark: Benchmark) -> list[Evaluated]:
+    """The scores of every seed, with the draws that belong to each figure."""
+    return [
+        Evaluated(Scores.load(run.folder.scores), benchmark, protocol=row.setting.protocol, grid=run.metrics.grid)
+        for run in row.runs
+    ]
 
 
 def sentence(difference: Difference) -> str:

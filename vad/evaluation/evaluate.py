@@ -33,7 +33,7 @@ def evaluate(
 
     Raises `ScoresError` where scores and benchmark do not fit, `DataError` where the benchmark lacks truth or grid.
     """
-    measured = _Measured(scores, benchmark, protocol=protocol, grid=grid, draws=draws, seed=seed)
+    measured = Evaluated(scores, benchmark, protocol=protocol, grid=grid, draws=draws, seed=seed)
     estimates = {}
     for name, figure in measured.figures.items():
         low, high = (None, None) if figure.samples is None else bootstrap.interval(figure.samples)
@@ -51,46 +51,64 @@ def evaluate(
     )
 
 
-def paired_difference(
-    first: Scores,
-    second: Scores,
-    benchmark: Benchmark,
-    *,
-    protocol: str | None = None,
-    grid: Grid | None = None,
-    draws: int = 1000,
-    seed: int = 0,
-) -> dict[str, Estimate]:
-    """How much `first` is above `second` in every metric that both have.
+def paired_difference(first: Sequence["Evaluated"], second: Sequence["Evaluated"]) -> dict[str, Estimate]:
+    """How much the mean over the seeds of one method is above that of another, in every metric that all have.
 
-    The interval is over the same draws of videos, or of groups where material was composed.
+    The interval is over the same draws of videos, or of groups where material was composed, for both. With each draw as
+    many seeds of a method are drawn as there are, so that it covers the choice of seeds too, where there are several.
 
-    Raises `ScoresError` if the two were scored on different videos, or stand for different protocols.
+    Raises `ScoresError` if they were scored on different videos, or stand for different protocols.
     """
-    both = [
-        _Measured(scores, benchmark, protocol=protocol, grid=grid, draws=draws, seed=seed) for scores in (first, second)
-    ]
-    if both[0].protocol != both[1].protocol:
-        raise ScoresError(f"cannot compare scores of the protocols {both[0].protocol} and {both[1].protocol}")
-    if both[0].test.videos != both[1].test.videos:
+    every = [*first, *second]
+    if protocols := {evaluated.protocol for evaluated in every} - {first[0].protocol}:
+        raise ScoresError(f"cannot compare scores of the protocols {first[0].protocol} and {protocols.pop()}")
+    if any(evaluated.test.videos != first[0].test.videos for evaluated in every):
         raise ScoresError("cannot compare scores of different videos")
     differences = {}
-    for name, figure in both[0].figures.items():
-        other = both[1].figures.get(name)
-        if other is None:
-            continue
-        low, high = None, None
-        if figure.samples is not None and other.samples is not None:
-            low, high = bootstrap.interval(figure.samples - other.samples)
-        differences[name] = Estimate(figure.value - other.value, low, high)
+    for name in first[0].figures:
+        if all(name in evaluated.figures for evaluated in every):
+            ours, theirs = ([evaluated.figures[name] for evaluated in side] for side in (first, second))
+            random = np.random.default_rng(0)
+            samples = [_over_seeds(side, random) for side in (ours, theirs)]
+            low, high = None, None
+            if samples[0] is not None and samples[1] is not None:
+                low, high = bootstrap.interval(samples[0] - samples[1])
+            value = float(np.mean([f.value for f in ours]) - np.mean([f.value for f in theirs]))
+            differences[name] = Estimate(value, low, high)
     return differences
 
 
-class _Measured:
-    """Scores, aligned with the truth of a benchmark, and every figure of them."""
+def _over_seeds(figures: Sequence[Figure], random: np.random.Generator) -> np.ndarray | None:
+    """Mean over the seeds of one method in every draw, float64 (draws,), the seeds drawn with replacement."""
+    samples = [figure.samples for figure in figures if figure.samples is not None]
+    if len(samples) < len(figures):
+        return None
+    table = np.stack(samples)
+    drawn = random.integers(len(table), size=table.shape)
+    return np.take_along_axis(table, drawn, 0).mean(0)
+
+
+class Evaluated:
+    """Scores, aligned with the truth of a benchmark, and every figure of them.
+
+    Args:
+        scores: Of one run.
+        benchmark: Says the truth.
+        protocol: What was learned from; `None` for what the scores say.
+        grid: Lengths to compare at; `None` for the benchmark's own.
+        draws: Of the bootstrap; 0 for no intervals.
+        seed: Of the bootstrap.
+    """
 
     def __init__(
-        self, scores: Scores, benchmark: Benchmark, *, protocol: str | None, grid: Grid | None, draws: int, seed: int
+        self,
+        scores: Scores,
+        benchmark: Benchmark,
+        *,
+        protocol: str | None = None,
+        grid: Grid | None = None,
+        draws: int = 1000,
+        seed: int = 0,
     ) -> None:
         scores.check()
         self.protocol = protocol or scores.header.get("protocol") or ""
