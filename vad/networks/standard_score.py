@@ -9,6 +9,8 @@ from vad.distributed import summed
 class StandardScore(nn.Module):
     """Subtracts the mean of each channel and divides by its deviation, both over all rows seen in training so far.
 
+    A channel that did not vary is only centred.
+
     Unlike BatchNorm it treats a row alike in training and in scoring, whatever else is in the batch.
 
     Args:
@@ -30,5 +32,6 @@ class StandardScore(nn.Module):
             self.moments += summed(torch.stack([seen.sum(0), seen.square().sum(0)]))
             self.count += summed(real.sum().double())
         mean, square = self.moments / self.count.clamp_min(1)
-        deviation = (square - mean.square()).clamp_min(1e-12).sqrt()
+        variance = square - mean.square()
+        deviation = torch.where(variance > 1e-12, variance, 1).sqrt()
         return (rows - mean.to(rows.dtype)) / deviation.to(rows.dtype)
