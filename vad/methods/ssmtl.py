@@ -20,6 +20,7 @@ from dataclasses import replace
 from typing import Any, Literal, cast, get_args
 
 import torch
+from einops import rearrange
 from torch import Tensor, nn
 from torch.nn import functional
 
@@ -65,11 +66,17 @@ class Encoder(nn.Module):
     def forward(self, x: Tensor, kind: int = 0) -> Tensor:
         layers = zip(self.convolutions, cast(nn.ModuleList, self.norms[kind]), strict=True)
         for number, (convolution, norm) in enumerate(layers, start=1):
-            x = functional.relu(norm(convolution(x)), inplace=True)
-            if number % self.depth == 0:
-                frames = x.shape[2] if number == len(self.convolutions) else 1
-                x = functional.max_pool3d(x, (frames, 2, 2))
-        return x.squeeze(2)
+            x = norm(convolution(x))
+            if number % self.depth == 0:  # before ReLU, which gives the same from a quarter of the values
+                x = halved(x)
+            x = functional.relu(x, inplace=True)
+        return x.amax(2)
+
+
+def halved(x: Tensor) -> Tensor:
+    """Maxima over 2 x 2 pixels of (B, C, T, H, W). Views of frames: on CPUs autocast pools volumes in fp32."""
+    frames = functional.max_pool2d(rearrange(x, "b c t h w -> (b t) c h w"), 2)
+    return rearrange(frames, "(b t) c h w -> b c t h w", b=len(x))
 
 
 def classifier(inputs: int, outputs: int, *, cells: int, width: int = 32, hidden: int = 0) -> nn.Sequential:
@@ -186,7 +193,6 @@ class SSMTL(AnomalyDetector):
         per_task_bn: BatchNorm of the encoder for each kind of input: 7 frames, 6, and 1. One for all otherwise.
         learning_rate: Of Adam.
         schedule: `constant` is the authors'; `cosine`, down to 0 over the training, is our choice, for few epochs.
-        compile_networks: Compile the networks (minutes at the start, worth it on a GPU).
         fusion: See `AnomalyDetector`.
         weights: See `AnomalyDetector`.
         clip: See `AnomalyDetector`.
@@ -213,7 +219,6 @@ class SSMTL(AnomalyDetector):
         per_task_bn: bool = False,
         learning_rate: float = 1e-3,
         schedule: Literal["constant", "cosine"] = "constant",
-        compile_networks: bool = False,
         fusion: Fusion = "zscore",
         weights: dict[str, float] | None = None,
         clip: float | None = 0.0,
@@ -248,7 +253,6 @@ class SSMTL(AnomalyDetector):
         self.per_task_bn = per_task_bn
         self.learning_rate = learning_rate
         self.schedule: Literal["constant", "cosine"] = schedule
-        self.compile_networks = compile_networks
         kinds = [bool({"arrow", "irregularity"} & set(heads)), "middle" in heads, "distillation" in heads]
         self._kind = [sum(kinds[:kind]) if per_task_bn else 0 for kind in range(3)]  # which norms serve 7, 6, 1 frames
         self.encoder = Encoder(channels, deep=deep, wide=wide, inputs=sum(kinds) if per_task_bn else 1)
@@ -302,12 +306,12 @@ class SSMTL(AnomalyDetector):
         if "middle" in self.heads:
             terms["middle"] = self.middle_error(batch)
         if "distillation" in self.heads:
-            errors = self.distillation_errors(batch)
-            if len(errors) < bool(self.teacher_classes) + bool(self.detector_classes):
+            if self.teacher_classes and batch.logits is None:
                 raise ConfigError(
                     f"teacher_classes: the head distillation learns {self.teacher_classes} logits, but the tubes come "
                     "without; set teacher in the data, or teacher_classes: 0 here"
                 )
+            errors = self.distillation_errors(batch)
             terms |= {f"distillation_{name}": error for name, error in errors.items()}
             terms["distillation"] = torch.stack(list(errors.values())).sum(0)
         weights = {"distillation": self.distillation_weight}
@@ -331,7 +335,7 @@ class SSMTL(AnomalyDetector):
                     "detector_classes: the head distillation has learned a teacher's logits alone, and the tubes to be "
                     "scored come without; leave it out of heads, or take a detector"
                 )
-            columns["distillation"] = errors.get("classes", errors.get("logits", Tensor()))
+            columns["distillation"] = errors["classes" if "classes" in errors else "logits"]
         return {head: columns[head] for head in self.heads}
 
     def encoded(self, tubes: Tensor, kind: int) -> Tensor:
@@ -379,12 +383,6 @@ class SSMTL(AnomalyDetector):
     def on_validation_epoch_end(self) -> None:
         self.log_dict({f"val_{name}": value for name, value in means(self._validation).items()})
         self._validation = []
-
-    def setup(self, stage: str) -> None:
-        super().setup(stage)
-        if self.compile_networks:
-            for network in (self.encoder, *self.tasks.values()):
-                network.compile()
 
     def configure_optimizers(self) -> Any:
         optimizer = torch.optim.Adam(self.parameters(), lr=self.learning_rate, fused=True)
