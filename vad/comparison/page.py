@@ -133,19 +133,21 @@ def _kinds(rows: Sequence[Row]) -> str:
 
 
 def _chains(rows: Sequence[Row]) -> list[str]:
-    """What a constant score gets through each chain, and what the published chains leak."""
-    sentences = []
+    """What a constant score gets through each chain, and what the published chains leak; said once of like rows."""
+    said: dict[str, list[str]] = {}
     for row in rows:
         metrics = row.runs[0].metrics
-        words = [f"{row.name}: a constant score gets"]
+        words = ["a constant score gets"]
         for name in (metrics.headline, "micro_auroc_paper"):
             if name in metrics.constant:
                 words.append(f"{percent(Estimate(metrics.constant[name], None, None))} {name},")
         leaks = metrics.chain.get("leaks") or []
         if leaks:
             words.append(f"and the published chain leaks ({'; '.join(map(str, leaks))})")
-        sentences.append(" ".join(words).rstrip(","))
-    return sentences
+        said.setdefault(" ".join(words).rstrip(","), []).append(row.name)
+    if len(said) == 1 and len(rows) > 1:
+        return [f"in every row {sentence}" for sentence in said]
+    return [f"{', '.join(names)}: {sentence}" for sentence, names in said.items()]
 
 
 def _list(sentences: Sequence[str]) -> str:
