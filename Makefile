@@ -11,7 +11,7 @@ NICE ?=
 RUNS := $(or $(VAD_RUNS),runs)
 
 .DEFAULT_GOAL := help
-.PHONY: help setup demo composed-weak ped2-lbr-spr-cpu ped2-lbr-spr-ablation test test-slow faults lint format bench clean
+.PHONY: help setup demo composed-weak ped2-lbr-spr-cpu ped2-lbr-spr-ablation ped2-ssmtl-cpu test test-slow faults lint format bench clean
 
 help: ## this list
 	@grep -hE '^[a-z0-9-]+:.*## ' $(MAKEFILE_LIST) | sed -E 's/^([a-z0-9-]+):.*## /\1\t/' | awk -F '\t' '{printf "  make %-18s %s\n", $$1, $$2}'
@@ -37,6 +37,9 @@ composed-weak: $(READY) ## weakly supervised methods and their controls on real 
 
 ped2-lbr-spr-cpu: $(READY) ## UCSD Ped2 with LBR-SPR on a CPU, from frames to metrics ($VAD_DATA/ucsd_ped)
 	$(BIN)/vad run --config experiments/lbr_spr_ucsd_ped2_cpu.yaml --trainer experiments/trainers/cpu.yaml
+
+ped2-ssmtl-cpu: $(READY) ## UCSD Ped2 with SSMTL on a CPU, from frames to metrics ($VAD_DATA/ucsd_ped)
+	$(BIN)/vad run --config experiments/ssmtl_ucsd_ped2_cpu.yaml --trainer experiments/trainers/cpu.yaml
 
 SHORT := $(BIN)/vad run --config experiments/lbr_spr_ucsd_ped2_cpu.yaml --trainer experiments/trainers/cpu.yaml --trainer.max_epochs 8 --model.warmup_epochs 1.333
 

@@ -10,7 +10,7 @@ from vad.methods.ssmtl import SSMTL
 
 
 def detector(**options: Any) -> AnomalyDetector:
-    """Everything on at once: all heads, a teacher and a detector, norms of each task, our schedule."""
+    """Everything on at once: all heads, a teacher and a detector, mirrored tubes, our schedule."""
     return SSMTL(
         **{
             "deep": False,
@@ -22,7 +22,6 @@ def detector(**options: Any) -> AnomalyDetector:
             "head_width": 8,
             "head_hidden": 8,
             "flip": True,
-            "per_task_bn": True,
             "schedule": "cosine",
             "precise_batchnorm": True,
             **options,

@@ -190,7 +190,9 @@ class SSMTL(AnomalyDetector):
         bounded: The predicted frame passes a sigmoid; linear otherwise.
         min_motion: Objects whose first and last frame differ by less everywhere, of 1, teach no arrow of time.
         flip: Mirror half of the training objects.
-        per_task_bn: BatchNorm of the encoder for each kind of input: 7 frames, 6, and 1. One for all otherwise.
+        per_task_bn: A BatchNorm of the encoder for each kind of input: 7 frames, 6, and 1. Our choice: one for all, as
+            the paper presumably has it, learns from each kind apart and scores with a mixture that none of them has (on
+            generated tubes its loss was 0.17 in training and 2.87 in validation; with three, 0.18 and 0.17).
         learning_rate: Of Adam.
         schedule: `constant` is the authors'; `cosine`, down to 0 over the training, is our choice, for few epochs.
         fusion: See `AnomalyDetector`.
@@ -216,7 +218,7 @@ class SSMTL(AnomalyDetector):
         bounded: bool = False,
         min_motion: float = 0.0,
         flip: bool = False,
-        per_task_bn: bool = False,
+        per_task_bn: bool = True,
         learning_rate: float = 1e-3,
         schedule: Literal["constant", "cosine"] = "constant",
         fusion: Fusion = "zscore",
