@@ -36,8 +36,8 @@ def words(cell: nbformat.NotebookNode) -> str:
     return "\n".join(texts)
 
 
-def test_there_is_a_notebook() -> None:
-    assert [path.name for path in NOTEBOOKS][:1] == ["1_first_run.ipynb"]
+def test_there_are_notebooks() -> None:
+    assert [path.name for path in NOTEBOOKS][:2] == ["1_first_run.ipynb", "2_compare_methods.ipynb"]
 
 
 @every_notebook
