@@ -147,6 +147,7 @@ def make(**options: Any) -> SSMTL:
     model.trainer = SimpleNamespace(global_step=5)  # type: ignore[assignment]
     for norm in (module for module in model.modules() if isinstance(module, nn.BatchNorm2d | nn.BatchNorm3d)):
         nn.init.uniform_(norm.running_mean)
+        nn.init.uniform_(norm.running_var, 0.01, 0.02)  # small, so that what networks see shows in what they say
         nn.init.uniform_(norm.bias)
     return model
 
@@ -398,9 +399,8 @@ def test_two_processes_learn_as_one(batch, tmp_path: Path) -> None:
     expected = gradients(model, batch)
     for rank in (0, 1):
         averaged, buffers = torch.load(tmp_path / f"{rank}.pt", weights_only=True)
-        for name, gradient in expected.items():
-            torch.testing.assert_close(
-                averaged[name], gradient, rtol=1e-3, atol=1e-4, msg=lambda m, n=name: f"{n}: {m}"
-            )
+        for name, gradient in expected.items():  # rounding may decide which of two pixels a maximum is taken from
+            difference = float((averaged[name] - gradient).norm())
+            assert difference < 0.05 * float(gradient.norm()) + 1e-4, name
         for name, buffer in model.named_buffers():
             torch.testing.assert_close(buffers[name], buffer, rtol=1e-4, atol=1e-5)
