@@ -214,7 +214,7 @@ def test_of_two_equally_near_centroids_the_second_has_the_row() -> None:
 def test_the_cluster_of_the_larger_mean_score_is_abnormal() -> None:
     """One lonely high score begins the first cluster; the rest of that cluster scores low, and the others high."""
     embedding = at(0, 2, 4, 90, 92, 94, 45)
-    score = torch.tensor([[0.7, 0.1, 0.1, 0.5, 0.5, 0.5, 0.05]])
+    score = torch.tensor([[0.7, 0.1, 0.1, 0.5, 0.5, 0.5, 0.05]]).logit()
     found = assigned(embedding, score, everywhere(embedding), count(1))
     assert not found.doubtful.any()
     assert found.abnormal.int().tolist() == [[0, 0, 0, 1, 1, 1, 1]]
@@ -230,7 +230,7 @@ def test_the_cluster_of_the_larger_mean_score_is_abnormal() -> None:
     ],
 )
 def test_where_clusters_are_not_believed_the_top_and_bottom_stand_for_them(degrees, score) -> None:
-    embedding, score = at(*degrees), torch.tensor([score])
+    embedding, score = at(*degrees), torch.tensor([score]).logit()
     found = assigned(embedding, score, everywhere(embedding), count(1))
     assert found.doubtful.all()
     assert found.abnormal.sum() == found.background.sum() == 1

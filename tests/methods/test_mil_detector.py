@@ -202,3 +202,9 @@ def test_bags_of_one_label_have_a_loss_and_no_auroc() -> None:
         model.validation_step(bag_batch([9, 5], [1, 1]), 0)
     model.on_validation_epoch_end()
     assert logged.keys() == {"val_loss"}
+
+
+def test_rows_whose_probability_is_1_in_32_bits_are_still_told_apart() -> None:
+    bags = bags_of(torch.full((1, 1, 4), 0.5), label=[1], length=[4])
+    bags = replace(bags, logit=torch.tensor([[[40.0, 60.0, 50.0, 90.0]]]))
+    assert (bags.probability == 1).all() and bags.rank[0].tolist() == [3, 1, 2, 0]

@@ -125,7 +125,8 @@ def twin(model: MILHIMS, bags: Bags, margin: torch.Tensor) -> tuple[np.ndarray, 
         k = length // 16 + 1
         top, rest = order[:k], order[k:]
         h = min(math.ceil(model.hard_ratio * k), len(rest))
-        least = model.gate * sum(score[t] for t in top) / k
+        chance = bags.score[bag].sigmoid().tolist()
+        least = model.gate * sum(chance[t] for t in top) / k
         wanted.append(h * label)
         if label == 0:
             negative[bag, rest[:h]] = True
@@ -133,7 +134,7 @@ def twin(model: MILHIMS, bags: Bags, margin: torch.Tensor) -> tuple[np.ndarray, 
         pool += [(score[t], bag, t) for t in rest]
         alike = lambda a, b, bag=bag: float((bags.embedding[bag, :, a] * bags.embedding[bag, :, b]).sum(-1).mean())  # noqa: E731
         chosen = {
-            "gate": [t for t in rest if m[t] > 0 and score[t] >= least],
+            "gate": [t for t in rest if m[t] > 0 and chance[t] >= least],
             "margin": sorted([t for t in sorted(rest) if m[t] > 0], key=lambda t: (-m[t], t)),
             "similarity": [t for t in rest if any(abs(t - u) <= 2 and alike(t, u) > 0.8 for u in top)],
         }.get(model.key, rest)[:h]
@@ -201,7 +202,7 @@ def test_rows_of_two_are_mined_once() -> None:
 
 
 def test_rows_are_chosen_by_the_mean_over_crops_and_learned_in_each_crop() -> None:
-    score = torch.tensor([[[0.9, 0.1, 0.8, 0.2], [0.9, 0.9, 0.2, 0.1]]]).requires_grad_()  # means .9, .5, .5, .15
+    score = torch.tensor([[[0.9, 0.2, 0.8, 0.2], [0.9, 0.9, 0.2, 0.1]]]).requires_grad_()  # means .9, .55, .5, .15
     bags = bags_of(score, label=[1], length=[4])
     model = make(key="rank", top_count=1)
     _, found = mined(model, bags)

@@ -79,23 +79,23 @@ def assigned(
 
     Args:
         embedding: (B, L, P), unit length.
-        score: (B, L).
+        score: (B, L), logits; means are those of probabilities.
         real: Bool (B, L).
         k: int64 (B,).
         by: `topk` believes no clusters.
     """
-    top, bottom = highest(score, real, k), highest(-score, real, k)
+    top, bottom, chance = highest(score, real, k), highest(-score, real, k), score.sigmoid()
     length = real.sum(1)
     doubtful = torch.ones_like(length, dtype=torch.bool)
     abnormal = top
     if by == "2means":
         inside, centroids = two_means(embedding, top, bottom, real)
-        swap = _mean(score, inside) < _mean(score, real & ~inside)
+        swap = _mean(chance, inside) < _mean(chance, real & ~inside)
         abnormal = real & (inside ^ swap[:, None])
         size = abnormal.sum(1)
         doubtful = (size == 0) | (5 * size > 4 * length) | (length < 4)
         doubtful |= (centroids[:, 0] * centroids[:, 1]).sum(-1) > 0.95
-        doubtful |= _mean(score, abnormal) < 0.5 * _mean(score, top)
+        doubtful |= _mean(chance, abnormal) < 0.5 * _mean(chance, top)
     return Assigned(
         torch.where(doubtful[:, None], top, abnormal),
         torch.where(doubtful[:, None], bottom & ~top, real & ~abnormal),

@@ -43,8 +43,11 @@ class Bags:
 
     @cached_property
     def score(self) -> Tensor:
-        """What rows are chosen by, fp32 (B, L): the mean probability over the crops, without gradient."""
-        return self.probability.detach().mean(1)
+        """What rows are chosen by, fp32 (B, L): the logit of the mean probability over the crops, without gradient.
+
+        Probabilities near 1 are equal in 32 bits, and ties would go to the earlier row.
+        """
+        return logit_of_mean(self.logit.detach().float())
 
     @cached_property
     def rank(self) -> Tensor:

@@ -103,14 +103,14 @@ def hard_positives(
     """Weight of each row as one more abnormal one, fp32 (B, L); 0 for most rows and in every normal bag.
 
         rank        the `count` highest scores outside the top k                                      weight 1
-        gate        the same among rows with a positive margin and a score of at least `least`        weight margin <= 1
+        gate        the same among rows with a positive margin and a probability of at least `least`  weight margin <= 1
         margin      the `count` largest positive margins                                              weight margin <= 1
         similarity  the `count` highest scores among `near` rows (the limit is our choice)            weight 1
         batch       as rank, and as many of the highest scores in the whole batch                     weight 1
 
     Args:
         key: One of these; any other chooses none.
-        score: (B, L).
+        score: (B, L), logits.
         rest: Bool (B, L), real rows outside the top k.
         label: (B,).
         count: int64 (B,).
@@ -122,7 +122,7 @@ def hard_positives(
         return torch.zeros_like(score)
     rest = rest & (label == 1)[:, None]
     eligible = {
-        "gate": rest & (margin > 0) & (score >= least[:, None]),
+        "gate": rest & (margin > 0) & (score.sigmoid() >= least[:, None]),
         "margin": rest & (margin > 0),
         "similarity": rest & near,
     }.get(key, rest)
@@ -175,7 +175,7 @@ class MILHIMS(MILDetector):
         positives: Weight of the hard positives' loss.
         contrast: Weight of the contrast of embeddings with prototypes.
         temperature: Of the contrast.
-        gate: Least score of a hard positive under `gate`, as a share of its bag's mean score over the top k.
+        gate: Least probability of a hard positive under `gate`, as a share of its bag's mean over the top k.
         background: Whether rows of abnormal bags that are surely normal (`confident_background`) are negatives too.
         sparse_with_hims: The most that `sparse` is once hard positives count: the two pull against each other.
         prototype_decay: Share of a prototype that a step keeps.
@@ -254,14 +254,14 @@ class MILHIMS(MILDetector):
         return margins(bags.embedding, self.prototypes)
 
     def mine(self, bags: Bags, top: Tensor, margin: Tensor) -> Mined:
-        """Choose rows by mean score and margin (B, L) over the crops; the same rows in each crop."""
+        """Choose rows by score and mean margin (B, L) over the crops; the same rows in each crop."""
         rest, abnormal = bags.real & ~top, bags.label == 1
         count = torch.minimum((top.sum(1) * self.hard_ratio).ceil().long(), rest.sum(1))
         hard = hard_negatives(bags.score, rest, bags.label, count) & self.negatives
         near = rest
         if self.key == "similarity" and bags.embedding is not None:
             near = similar_to_top(bags.embedding.detach(), top)
-        least = self.gate * (bags.score * top).sum(1) / top.sum(1)
+        least = self.gate * (bags.score.sigmoid() * top).sum(1) / top.sum(1)
         positive = hard_positives(self.key, bags.score, rest, bags.label, count, margin=margin, near=near, least=least)
         recruited = positive > 0
         negative = rest if self.key == "naive" else hard
