@@ -34,11 +34,16 @@ def finish(folder: Path, *options: str) -> None:
     assert process.wait(timeout=280) == 0, (folder / "errors.txt").read_text()[-2000:]
 
 
-def kill_after(folder: Path, seconds: float, *options: str, epochs_seen: int = 0) -> bool:
-    """Kill so many seconds after a checkpoint of at least `epochs_seen` epochs is there; False if it ended before."""
+def epochs_logged(folder: Path) -> int:
+    log = folder / "log.csv"
+    return max(0, len(log.read_text().splitlines()) - 1) if log.is_file() else 0
+
+
+def kill_in(folder: Path, epoch: int, seconds: float, *options: str) -> bool:
+    """Kill so many seconds after `epoch` epochs are in the log; False if the training ended before."""
     process = start(folder, *options)
-    while epochs_seen and process.poll() is None and not (folder / "last.ckpt").is_file():
-        time.sleep(0.01)
+    while process.poll() is None and epochs_logged(folder) < epoch:
+        time.sleep(0.002)
     try:
         process.wait(timeout=seconds)
         return False
@@ -65,13 +70,8 @@ def assert_same_end(one: Path, other: Path) -> None:
 def test_a_killed_training_continues_to_the_same_end(tmp_path) -> None:
     finish(tmp_path / "whole")
     tries = (tmp_path / f"killed-{number}" for number in range(6))  # a fast machine may end before the kill
-    longest = 0.5
-    for folder in tries:
-        if kill_after(folder, random.uniform(0.0, longest), epochs_seen=1):
-            break
-        longest /= 3
-    else:
-        pytest.fail("the training ended before it could be killed")
+    folder = next((folder for folder in tries if kill_in(folder, 2, random.uniform(0.0, 0.1))), None)
+    assert folder is not None, "the training ended before it could be killed"
     finish(folder)
     assert_same_end(tmp_path / "whole", folder)
 
@@ -81,18 +81,16 @@ def test_a_killed_training_continues_to_the_same_end(tmp_path) -> None:
 @pytest.mark.parametrize(("method", "runs"), [("lbr_spr", 20), ("mil_hims", 10), ("contrastive_clustering", 10)])
 def test_kills_at_random_moments(tmp_path, method: str, runs: int) -> None:
     what = ("--method", method, "--epochs", "25")
-    finish(tmp_path / "whole", *what)
-    started = time.monotonic()
-    finish(tmp_path / "twin", *what)
-    seconds = time.monotonic() - started
+    for twin in ("whole", "twin"):
+        finish(tmp_path / twin, *what)
     assert_same_end(tmp_path / "whole", tmp_path / "twin")
     draw = random.Random(time.time_ns())
     kills = 0
     for run in range(runs):
         folder = tmp_path / f"killed-{run}"
         workers = ("--workers", str(draw.choice([0, 2])))
-        while kills <= run and not (folder / "scores.npz").is_file():
-            kills += kill_after(folder, draw.uniform(0.3, 1.0) * seconds, *what, *workers)
+        while kills <= run and epochs_logged(folder) < 25:
+            kills += kill_in(folder, draw.randint(epochs_logged(folder), 24), draw.uniform(0.0, 0.1), *what, *workers)
         finish(folder, *what)
         assert_same_end(tmp_path / "whole", folder)
     assert kills >= 0.75 * runs, "most runs ended before they could be killed"
