@@ -120,8 +120,16 @@ def test_from_a_grid_to_its_table_and_nothing_twice(
 
 
 def start(sweep: Path, *words: str) -> subprocess.Popen[str]:
+    """A sweep in a session of its own, which hears Ctrl-C also where the tests were started in the background."""
     command = [sys.executable, "-m", "vad.cli.main", "sweep", str(sweep), *words]
-    return subprocess.Popen(command, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True, start_new_session=True)
+    return subprocess.Popen(
+        command,
+        stdout=subprocess.PIPE,
+        stderr=subprocess.PIPE,
+        text=True,
+        start_new_session=True,
+        preexec_fn=lambda: signal.signal(signal.SIGINT, signal.SIG_DFL),
+    )
 
 
 def alive(session: int) -> list[int]:
@@ -150,7 +158,7 @@ def test_a_stopped_sweep_leaves_no_process_and_continues(sweep: Path, tmp_path: 
     while len(list((tmp_path / "runs").rglob("last.ckpt"))) < 2 and time.monotonic() < deadline:
         time.sleep(0.05)
     process.send_signal(ended)
-    said = process.communicate(timeout=100)[1]
+    said = process.communicate(timeout=300)[1]
     if ended == signal.SIGINT:
         assert process.returncode == 130 and said.endswith("vad sweep: stopped; the same command continues\n"), said
     while alive(process.pid) and time.monotonic() < deadline:
