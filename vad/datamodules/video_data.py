@@ -271,13 +271,16 @@ def ends_of_chains(recipes: Sequence[Extraction]) -> list[Extraction]:
 
 
 def first_of_both(videos: Sequence[Video], at_most: int | None) -> list[Video]:
-    """At most so many videos, in order: the first ones, or half of both labels where both occur.
+    """At most so many videos, in order: the first ones, or half of both labels where both occur, filled up with one
+    label where there are fewer of the other.
 
     Lists of weakly supervised benchmarks start with all abnormal videos.
     """
     if at_most is None or {video.label for video in videos} != {0, 1}:
         return list(videos[:at_most])
-    left = {0: at_most - at_most // 2, 1: at_most // 2}
+    normal = sum(video.label == 0 for video in videos)
+    abnormal = min(len(videos) - normal, max(at_most // 2, at_most - normal))
+    left = {0: at_most - abnormal, 1: abnormal}
     kept = []
     for video in videos:
         if video.label is not None and left[video.label] > 0:
