@@ -27,9 +27,13 @@ from vad.files import cache_root as cache_root
 class Content:
     """Settings that decide what is computed. A field may itself be one; a recipe's hash is made of `content`."""
 
+    speed_only: ClassVar[tuple[str, ...]] = ()  # fields that decide how fast it is computed, and nothing else
+
     def content(self) -> dict[str, Any]:
-        """The class and every field as JSON values; overridden where a field names a file, whose hash counts."""
-        return {"class": type(self).__name__, **{f.name: _plain(getattr(self, f.name)) for f in fields(self)}}
+        """The class and every field that counts as JSON values; overridden where a field names a file, whose hash
+        counts."""
+        counting = (f.name for f in fields(self) if f.name not in self.speed_only)
+        return {"class": type(self).__name__, **{name: _plain(getattr(self, name)) for name in counting}}
 
 
 @dataclass(frozen=True)

@@ -38,6 +38,7 @@ class LoadedDetector(Protocol):
 class Detector(Content, ABC):
     """Settings of a detector. `content` holds the weights' hash instead of their path."""
 
+    speed_only: ClassVar[tuple[str, ...]] = ("batch",)
     floor: ClassVar[float] = 0.0  # no box below this confidence is returned
 
     @abstractmethod
@@ -68,9 +69,7 @@ class YOLOX(Detector):
     batch: int = 8
 
     def content(self) -> dict[str, Any]:
-        content = {**super().content(), "weights": weights_hash(self.weights)}
-        del content["batch"]
-        return content
+        return {**super().content(), "weights": weights_hash(self.weights)}
 
     def load(self, device: str) -> LoadedDetector:
         from vad.extract.yolox_detector import LoadedYOLOX
@@ -99,9 +98,7 @@ class Transformers(Detector):
 
     def content(self) -> dict[str, Any]:
         weights = {name: file_hash(Path(self.model) / name) for name in ("config.json", "model.safetensors")}
-        content = {**super().content(), "model": weights}
-        del content["batch"]
-        return content
+        return {**super().content(), "model": weights}
 
     def load(self, device: str) -> LoadedDetector:
         from vad.extract.query_detector import LoadedTransformers

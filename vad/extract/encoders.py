@@ -4,13 +4,13 @@ from abc import ABC, abstractmethod
 from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any, Literal, Protocol
+from typing import Any, ClassVar, Literal, Protocol
 
 import numpy as np
 
 from vad.cache import Content
 from vad.errors import ConfigError
-from vad.extract.weights import file_hash
+from vad.extract.weights import file_hash, model_hashes
 
 LITE0_SHA256 = "579344248a93e23026e6b78f1f6faf0bc1d282386f6c881cdbaacd49cabf77db"
 
@@ -28,6 +28,8 @@ class LoadedEncoder(Protocol):
 @dataclass(frozen=True)
 class Encoder(Content, ABC):
     """Settings of an encoder. `content` holds the weights' hash instead of their path."""
+
+    speed_only: ClassVar[tuple[str, ...]] = ("batch",)
 
     @abstractmethod
     def load(self, device: str) -> LoadedEncoder:
@@ -52,12 +54,10 @@ class EfficientNetLite0(Encoder):
     batch: int | None = None
 
     def __post_init__(self) -> None:
-        _check_batch(self, self.batch)
+        check_batch(self, self.batch)
 
     def content(self) -> dict[str, Any]:
-        content = {**super().content(), "weights": LITE0_SHA256}
-        del content["batch"]
-        return content
+        return {**super().content(), "weights": LITE0_SHA256}
 
     def load(self, device: str) -> LoadedEncoder:
         from vad.extract.efficientnet_encoder import LoadedEfficientNet
@@ -84,15 +84,10 @@ class TransformersEncoder(Encoder):
     batch: int = 8
 
     def __post_init__(self) -> None:
-        _check_batch(self, self.batch)
+        check_batch(self, self.batch)
 
     def content(self) -> dict[str, Any]:
-        folder = Path(self.model)
-        names = ["config.json", "model.safetensors"]
-        names += [name for name in ("preprocessor_config.json",) if (folder / name).is_file()]
-        content = {**super().content(), "model": {name: file_hash(folder / name) for name in names}}
-        del content["batch"]
-        return content
+        return {**super().content(), "model": model_hashes(Path(self.model))}
 
     def load(self, device: str) -> LoadedEncoder:
         from vad.extract.transformers_encoder import LoadedTransformersEncoder
@@ -132,7 +127,7 @@ class FileEncoder(Encoder):
     batch: int = 8
 
     def __post_init__(self) -> None:
-        _check_batch(self, self.batch)
+        check_batch(self, self.batch)
         axes = "BCHW" if self.frames is None else "BTCHW"
         if sorted(self.layout) != sorted(axes):
             kind = "single frames" if self.frames is None else "clips"
@@ -141,9 +136,7 @@ class FileEncoder(Encoder):
             raise ConfigError("FileEncoder: expected size and frames of at least 1, and std above 0")
 
     def content(self) -> dict[str, Any]:
-        content = {**super().content(), "path": file_hash(Path(self.path))}
-        del content["batch"]
-        return content
+        return {**super().content(), "path": file_hash(Path(self.path))}
 
     def load(self, device: str) -> LoadedEncoder:
         from vad.extract.file_encoder import LoadedFileEncoder
@@ -157,6 +150,7 @@ def in_batches(network: Callable[[np.ndarray], np.ndarray], clips: np.ndarray, b
     return np.concatenate(parts).astype(np.float32, copy=False)
 
 
-def _check_batch(encoder: Encoder, batch: int | None) -> None:
+def check_batch(settings: Content, batch: int | None) -> None:
+    """Raise `ConfigError` for a batch of nothing."""
     if batch is not None and batch < 1:
-        raise ConfigError(f"{type(encoder).__name__}: batch must be at least 1, got {batch}")
+        raise ConfigError(f"{type(settings).__name__}: batch must be at least 1, got {batch}")

@@ -17,9 +17,9 @@ from vad.benchmarks import Benchmark
 from vad.cache import Content
 from vad.errors import ConfigError
 from vad.extract.crops import CropRecipe
-from vad.extract.encoders import LITE0_SHA256
+from vad.extract.encoders import LITE0_SHA256, check_batch
 from vad.extract.extraction import Extraction, Worker
-from vad.extract.weights import file_hash
+from vad.extract.weights import model_hashes
 from vad.types import Video
 
 READ = 256  # pictures read at a time; a teacher may cut them smaller
@@ -38,6 +38,8 @@ class LoadedTeacher(Protocol):
 class Teacher(Content, ABC):
     """Settings of a teacher. `content` holds the weights' hash instead of their path."""
 
+    speed_only: ClassVar[tuple[str, ...]] = ("batch",)
+
     @abstractmethod
     def load(self, device: str) -> LoadedTeacher:
         """Read the weights; a missing or wrong file, or a missing extra, is a `VadError` that names it."""
@@ -55,10 +57,10 @@ class EfficientNetLite0(Teacher):
     batch: int | None = None
 
     def __post_init__(self) -> None:
-        _check_batch(self, self.batch)
+        check_batch(self, self.batch)
 
     def content(self) -> dict[str, Any]:
-        return {**_without_batch(super().content()), "weights": LITE0_SHA256}
+        return {**super().content(), "weights": LITE0_SHA256}
 
     def load(self, device: str) -> LoadedTeacher:
         from vad.extract.loaded_teachers import LoadedEfficientNetLite0
@@ -80,13 +82,10 @@ class ResNet50(Teacher):
     batch: int | None = None
 
     def __post_init__(self) -> None:
-        _check_batch(self, self.batch)
+        check_batch(self, self.batch)
 
     def content(self) -> dict[str, Any]:
-        folder = Path(self.model)
-        names = ["config.json", "model.safetensors"]
-        names += [name for name in ("preprocessor_config.json",) if (folder / name).is_file()]
-        return {**_without_batch(super().content()), "model": {name: file_hash(folder / name) for name in names}}
+        return {**super().content(), "model": model_hashes(Path(self.model))}
 
     def load(self, device: str) -> LoadedTeacher:
         from vad.extract.loaded_teachers import LoadedResNet50
@@ -140,12 +139,3 @@ class TeacherWorker:
             "bytes_per_object": logits.itemsize * logits.shape[1],
             "seconds": round(time.perf_counter() - started, 3),
         }
-
-
-def _without_batch(content: dict[str, Any]) -> dict[str, Any]:
-    return {name: value for name, value in content.items() if name != "batch"}
-
-
-def _check_batch(teacher: Teacher, batch: int | None) -> None:
-    if batch is not None and batch < 1:
-        raise ConfigError(f"{type(teacher).__name__}: batch must be at least 1, got {batch}")

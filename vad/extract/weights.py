@@ -89,6 +89,13 @@ def file_hash(path: Path) -> str:
         raise VadError(f"{path}: cannot be read ({error.strerror})") from None
 
 
+def model_hashes(folder: Path) -> dict[str, str]:
+    """SHA-256 of the files by which transformers reads a model: how pixels are normalised may stand in one of them."""
+    names = ["config.json", "model.safetensors"]
+    names += [name for name in ("preprocessor_config.json",) if (folder / name).is_file()]
+    return {name: file_hash(folder / name) for name in names}
+
+
 @cache
 def _hash_state(path: str, size: int, mtime_ns: int) -> str:
     """Recipes ask for the hash again and again; a file is read once for each of its states."""
