@@ -4,7 +4,7 @@ cache: features of each source -> joined along the parts -> pooled to segments -
 """
 
 from collections.abc import Sequence
-from typing import Literal
+from typing import Any, Literal
 
 import numpy as np
 import torch
@@ -108,6 +108,7 @@ class BagData(VideoData):
         batch_size: Bags of a step over all processes; even, and each process takes an equal share of both halves.
         max_items: At most so many training bags, half of each label, evenly spaced.
         checkpoint_every: Steps of an epoch; `None` for a lap of the label with more bags.
+        shared: See `VideoData`.
     """
 
     def __init__(
@@ -123,33 +124,16 @@ class BagData(VideoData):
         align: Align = "truncate",
         tolerance: int = 2,
         relative: Relative = "none",
-        validation: float = 0.0,
-        max_videos: int | None = None,
-        max_items: int | None = None,
-        checkpoint_every: int | None = None,
-        num_workers: int = 0,
-        in_memory: bool | Literal["auto"] = "auto",
-        seed: int = 0,
+        **shared: Any,
     ) -> None:
-        super().__init__(
-            benchmark=benchmark,
-            protocol=protocol,
-            batch_size=batch_size,
-            validation=validation,
-            max_videos=max_videos,
-            max_items=max_items,
-            checkpoint_every=checkpoint_every,
-            num_workers=num_workers,
-            in_memory=in_memory,
-            seed=seed,
-        )
+        super().__init__(benchmark=benchmark, protocol=protocol, batch_size=batch_size, **shared)
         if not features:
             raise ConfigError("features: at least one recipe is needed to describe a snippet")
         if (segments is not None and segments < 1) or tolerance < 0:
             raise ConfigError(
                 f"segments, tolerance: expected at least 1 and at least 0, got {segments} and {tolerance}"
             )
-        if max_items == 1:
+        if self.max_items == 1:
             raise ConfigError("max_items: expected at least 2, a normal and an abnormal bag")
         self.features = features
         self.segments = segments

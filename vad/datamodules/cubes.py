@@ -4,7 +4,7 @@ cache: crops of each video -> one index of (video, row) -> BatchOrder -> one gat
 """
 
 from collections.abc import Sequence
-from typing import Literal
+from typing import Any
 
 import numpy as np
 import torch
@@ -20,7 +20,7 @@ from vad.extract.crops import CropRecipe
 from vad.extract.detectors import Detector
 from vad.extract.extraction import Extraction
 from vad.extract.motion import Motion
-from vad.extract.objects import ObjectRecipe
+from vad.extract.objects import object_recipe
 from vad.types import CubeBatch, Protocol, Record, Video
 
 
@@ -69,6 +69,7 @@ class CubeData(VideoData):
             box's centre. A model of its own may serve each group (LBR on Ped1: 4).
         size: Width and height of a cube.
         offsets: Frames of a cube relative to its object's; at the ends of a clip the nearest frame is repeated.
+        shared: See `VideoData`.
     """
 
     def __init__(
@@ -86,28 +87,9 @@ class CubeData(VideoData):
         bands: int | tuple[int, int] = 1,
         size: int = 32,
         offsets: tuple[int, ...] = (-2, -1, 0, 1, 2),
-        validation: float = 0.0,
-        max_videos: int | None = None,
-        max_items: int | None = None,
-        checkpoint_every: int | None = None,
-        num_workers: int = 0,
-        in_memory: bool | Literal["auto"] = "auto",
-        seed: int = 0,
+        **shared: Any,
     ) -> None:
-        super().__init__(
-            benchmark=benchmark,
-            protocol=protocol,
-            batch_size=batch_size,
-            validation=validation,
-            max_videos=max_videos,
-            max_items=max_items,
-            checkpoint_every=checkpoint_every,
-            num_workers=num_workers,
-            in_memory=in_memory,
-            seed=seed,
-        )
-        if detector is None and motion is None:
-            raise ConfigError("detector, motion: at least one of them is needed to find objects")
+        super().__init__(benchmark=benchmark, protocol=protocol, batch_size=batch_size, **shared)
         self.bands = (bands, 1) if isinstance(bands, int) else tuple(bands)
         if min(self.bands) < 1:
             raise ConfigError(f"bands: expected at least one row and one column, got {bands}")
@@ -116,15 +98,8 @@ class CubeData(VideoData):
                 f"size, offsets: expected at least one pixel and one frame, got {size} and {list(offsets)}"
             )
         self.flow = flow
-        defaults = ObjectRecipe.motion_confidences
         self.crops = CropRecipe(
-            objects=ObjectRecipe(
-                detector=detector,
-                motion=motion,
-                motion_confidences=tuple(sorted({*defaults, confidence})),
-                min_area=min_area,
-                cover=ObjectRecipe.cover if cover is None else cover,
-            ),
+            objects=object_recipe(detector, motion, confidence=confidence, min_area=min_area, cover=cover),
             confidence=confidence,
             motion=motion is not None,
             min_area=min_area,

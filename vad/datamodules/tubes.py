@@ -4,7 +4,7 @@ cache: crops of each video, longer ones of training videos -> one index of (vide
 """
 
 from collections.abc import Sequence
-from typing import Literal, NamedTuple
+from typing import Any, Literal, NamedTuple
 
 import numpy as np
 import torch
@@ -21,7 +21,7 @@ from vad.extract.crops import CropRecipe
 from vad.extract.detectors import Detector
 from vad.extract.extraction import Extraction
 from vad.extract.motion import Motion
-from vad.extract.objects import ObjectRecipe
+from vad.extract.objects import object_recipe
 from vad.extract.teachers import Teacher, TeacherRecipe
 from vad.types import Protocol, Record, Split, TubeBatch, Video, protocol_splits
 
@@ -87,6 +87,7 @@ class TubeData(VideoData):
         every: Objects of every so manieth training frame are learned from.
         reach: Frames to each side that a training tube holds; objects without them are left out.
         size: Width and height of a tube.
+        shared: See `VideoData`.
     """
 
     def __init__(
@@ -105,39 +106,14 @@ class TubeData(VideoData):
         reach: int = 12,
         size: int = 64,
         validation: float = 0.15,
-        max_videos: int | None = None,
-        max_items: int | None = None,
-        checkpoint_every: int | None = None,
-        num_workers: int = 0,
-        in_memory: bool | Literal["auto"] = "auto",
-        seed: int = 0,
+        **shared: Any,
     ) -> None:
-        super().__init__(
-            benchmark=benchmark,
-            protocol=protocol,
-            batch_size=batch_size,
-            validation=validation,
-            max_videos=max_videos,
-            max_items=max_items,
-            checkpoint_every=checkpoint_every,
-            num_workers=num_workers,
-            in_memory=in_memory,
-            seed=seed,
-        )
-        if detector is None and motion is None:
-            raise ConfigError("detector, motion: at least one of them is needed to find objects")
+        super().__init__(benchmark=benchmark, protocol=protocol, batch_size=batch_size, validation=validation, **shared)
         if every < 1 or size < 1:
             raise ConfigError(f"every, size: expected at least 1, got {every} and {size}")
         if reach < REACH:
             raise ConfigError(f"reach: expected at least the {REACH} frames of a tube that is scored, got {reach}")
-        defaults = ObjectRecipe.motion_confidences
-        objects = ObjectRecipe(
-            detector=detector,
-            motion=motion,
-            motion_confidences=tuple(sorted({*defaults, confidence})),
-            min_area=min_area,
-            cover=ObjectRecipe.cover if cover is None else cover,
-        )
+        objects = object_recipe(detector, motion, confidence=confidence, min_area=min_area, cover=cover)
 
         def tubes(reach: int, border: Literal["repeat", "drop"], every: int) -> CropRecipe:
             return CropRecipe(

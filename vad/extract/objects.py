@@ -71,6 +71,24 @@ class ObjectRecipe(Extraction):
         return ObjectWorker(self, device)
 
 
+def object_recipe(
+    detector: Detector | None, motion: Motion | None, *, confidence: float, min_area: float, cover: float | None
+) -> ObjectRecipe:
+    """The recipe of a method that takes detector boxes above a confidence, and motion boxes outside them.
+
+    `cover` None leaves the recipe's own: it decides which boxes are blanked, not which are kept.
+    """
+    if detector is None and motion is None:
+        raise ConfigError("detector, motion: at least one of them is needed to find objects")
+    return ObjectRecipe(
+        detector=detector,
+        motion=motion,
+        motion_confidences=tuple(sorted({*ObjectRecipe.motion_confidences, confidence})),
+        min_area=min_area,
+        cover=ObjectRecipe.cover if cover is None else cover,
+    )
+
+
 class ObjectWorker:
     """Finds the objects of one video after another."""
 
