@@ -1,6 +1,5 @@
 """`vad extract`: compute what an experiment needs from its videos, or one link of it, once."""
 
-import importlib
 import sys
 from argparse import ArgumentError, ArgumentParser
 from collections.abc import Callable, Sequence
@@ -10,6 +9,7 @@ from typing import TYPE_CHECKING, Self
 from vad.errors import ConfigError
 
 if TYPE_CHECKING:
+    import jsonargparse
     from rich.progress import TaskID
 
     from vad.benchmarks import Benchmark
@@ -40,8 +40,12 @@ def main(arguments: Sequence[str]) -> None:
         print(USAGE)
     elif arguments[0] == "objects":
         objects(arguments[1:])
-    elif arguments[0] in ("features", "packs"):
-        importlib.import_module(f"vad.cli.extract_{arguments[0]}").main(arguments[1:])
+    elif arguments[0] == "features":
+        features(arguments[1:])
+    elif arguments[0] == "packs":
+        from vad.cli.extract_packs import main as packs
+
+        packs(arguments[1:])
     elif arguments[0].startswith("-"):
         experiment(arguments)
     else:
@@ -60,30 +64,59 @@ def experiment(arguments: Sequence[str]) -> None:
 
 def objects(arguments: Sequence[str]) -> None:
     """The objects of some splits of a benchmark."""
-    processes, device, on_broken, rest = launch_options(arguments)
-    import jsonargparse
-
-    from vad.cli.benchmark_option import add_benchmark, parse_benchmark
+    launch = launch_options(arguments)
     from vad.extract.detectors import Detector
     from vad.extract.motion import Motion
     from vad.extract.objects import ObjectRecipe
-    from vad.types import Split
 
-    parser = jsonargparse.ArgumentParser(
-        prog="vad extract objects",
-        description="Boxes of a detector, and of what moves outside them, into the cache.",
-        exit_on_error=False,
-    )
-    add_benchmark(parser)
-    parser.add_argument("--splits", type=Split, nargs="+", default=None, help="Splits; all of them by default.")
+    parser = link("objects", "Boxes of a detector, and of what moves outside them, into the cache.")
     parser.add_subclass_arguments(Detector, "detector", required=False, help="A detector, such as YOLOX.")
     parser.add_subclass_arguments(Motion, "motion", required=False, help="A motion mask, such as OpticalFlow.")
     parser.add_class_arguments(ObjectRecipe, skip={"detector", "motion"})
-    options = parse_benchmark(parser, rest)
-    fields = {name: options[name] for name in ObjectRecipe.__dataclass_fields__ if name in options}
+    carry_out_link(parser, ObjectRecipe, *launch)
+
+
+def features(arguments: Sequence[str]) -> None:
+    """The features of some splits of a benchmark."""
+    launch = launch_options(arguments)
+    from vad.extract.encoders import Encoder
+    from vad.extract.features import FeatureRecipe
+
+    parser = link("features", "Vectors of an encoder for the snippets of every video, into the cache.")
+    parser.add_subclass_arguments(Encoder, "encoder", required=True, help="An encoder, such as EfficientNetLite0.")
+    parser.add_class_arguments(FeatureRecipe, skip={"encoder"})
+    carry_out_link(parser, FeatureRecipe, *launch)
+
+
+def link(name: str, description: str) -> "jsonargparse.ArgumentParser":
+    """The parser of one link, without the options of its recipe."""
+    import jsonargparse
+
+    from vad.cli.benchmark_option import add_benchmark
+    from vad.types import Split
+
+    parser = jsonargparse.ArgumentParser(prog=f"vad extract {name}", description=description, exit_on_error=False)
+    add_benchmark(parser)
+    parser.add_argument("--splits", type=Split, nargs="+", default=None, help="Splits; all of them by default.")
+    return parser
+
+
+def carry_out_link(
+    parser: "jsonargparse.ArgumentParser",
+    recipe: "type[Extraction]",
+    processes: int,
+    device: str,
+    on_broken: "OnBroken",
+    arguments: Sequence[str],
+) -> None:
+    """Extract by the recipe that the options describe."""
+    from vad.cli.benchmark_option import parse_benchmark
+
+    options = parse_benchmark(parser, arguments)
+    given = {name: options[name] for name in recipe.__dataclass_fields__ if name in options}
     splits = options.splits or list(options.benchmark.splits)
     videos = {video.id: video for split in splits for video in options.benchmark.sources(split)}
-    carry_out([ObjectRecipe(**fields)], options.benchmark, list(videos.values()), processes, device, on_broken)
+    carry_out([recipe(**given)], options.benchmark, list(videos.values()), processes, device, on_broken)
 
 
 def launch_options(arguments: Sequence[str]) -> tuple[int, str, "OnBroken", list[str]]:
