@@ -188,6 +188,20 @@ def test_truth_names_label_and_group_of_each_frame(small: Composed) -> None:
     assert small.truth(clip).frames.tolist() == [1] * (clip.frames or 0)
 
 
+def test_development_never_sees_a_clip_of_the_test_split(small: Composed, official: Path) -> None:
+    test = {clip.id for clip in small.sources("test")}
+    splits = set()
+    for seed in range(4):
+        inside = Composed(str(official), events=(1, 2), development=seed, **SMALL)  # type: ignore[arg-type]
+        seen = {clip.id: clip.scene for split in inside.splits for clip in inside.sources(split)}
+        assert not test & set(seen) and {part.source for v in every(inside) for part in inside.parts(v)} <= set(seen)
+        groups = [{clip.scene for clip in inside.sources(split)} for split in inside.splits]
+        assert not groups[0] & groups[1]
+        splits.add(tuple(map(frozenset, groups)))
+        assert inside.measured_as == f"Composed (development {seed})" and inside.dataset == small.dataset
+    assert len(splits) > 1, "the groups are split anew by each seed"
+
+
 def test_a_video_of_another_benchmark_is_refused_by_name(small: Composed) -> None:
     for video in (Video("test-099", "test"), Video("x", "test", path=Path("x.mp4"))):
         with pytest.raises(DataError, match=f"no video {video.id}"):

@@ -58,6 +58,8 @@ class Composed(Benchmark):
         events: Least and greatest number of abnormal clips in an abnormal video.
         share: Share of the groups that `weak_train` is made of.
         seed: Everything random is a function of it.
+        development: Leave the groups of the test split out, and split the others anew by this seed: settings are
+            chosen so, without a look at the test split. Results name it.
     """
 
     folder: ClassVar[str] = "surveillance_fight"
@@ -77,6 +79,7 @@ class Composed(Benchmark):
         events: tuple[int, int] = (1, 3),
         share: float = 0.6,
         seed: int = 0,
+        development: int | None = None,
     ) -> None:
         super().__init__(root)
         if min(weak_train, test) < 1:
@@ -85,8 +88,9 @@ class Composed(Benchmark):
             raise ConfigError(f"Composed: events must lie within 1 and clips, {clips}, got {events[0]} to {events[1]}")
         if not 0 < share < 1:
             raise ConfigError(f"Composed: share must lie between 0 and 1, got {share}")
-        if seed < 0:
-            raise ConfigError(f"Composed: seed must not be negative, got {seed}")
+        for name, given in (("seed", seed), ("development", development)):
+            if given is not None and given < 0:
+                raise ConfigError(f"Composed: {name} must not be negative, got {given}")
         for name, folder in (("normal", normal), ("abnormal", abnormal)):
             if Path(folder).is_absolute() or ".." in Path(folder).parts:
                 raise ConfigError(f"Composed: {name} is a folder below root, got {folder}")
@@ -98,6 +102,11 @@ class Composed(Benchmark):
         self.events = (events[0], events[1])
         self.share = share
         self.seed = seed
+        self.development = development
+
+    @property
+    def measured_as(self) -> str:
+        return self.name if self.development is None else f"{self.name} (development {self.development})"
 
     @property
     def dataset(self) -> str:
@@ -114,7 +123,7 @@ class Composed(Benchmark):
     def sources(self, split: Split) -> list[Video]:
         """The clips that the videos of a split may hold; their scene is their group."""
         self.has(split)
-        chosen = (clip for clip in self._usable.used if self._split_of_group[clip.group] == split)
+        chosen = (clip for clip in self._used if self._split_of_group[clip.group] == split)
         return [
             Video(
                 id=clip.id,
@@ -233,19 +242,32 @@ class Composed(Benchmark):
         return self._clips
 
     @cached_property
+    def _used(self) -> tuple[Clip, ...]:
+        """The clips to compose from."""
+        used = self._usable.used
+        if self.development is None:
+            return used
+        groups = split_groups(used, self.share, self.seed)
+        return tuple(clip for clip in used if groups[clip.group] == "weak_train")
+
+    @property
+    def _drawn_by(self) -> int:
+        return self.seed if self.development is None else self.development
+
+    @cached_property
     def _split_of_group(self) -> dict[str, Split]:
-        return split_groups(self._usable.used, self.share, self.seed)
+        return split_groups(self._used, self.share, self._drawn_by)
 
     @cached_property
     def _number_of_group(self) -> dict[str, int]:
-        groups = sorted({clip.group for clip in self._usable.used})
+        groups = sorted({clip.group for clip in self._used})
         if len(groups) > np.iinfo(np.int16).max:
             raise DataError(f"{self.name}: {len(groups)} groups are more than truth can number: give benchmark.groups")
         return {group: number for number, group in enumerate(groups)}
 
     @cached_property
     def _plan(self) -> dict[str, Composition]:
-        clips, groups = self._usable.used, self._split_of_group
+        clips, groups = self._used, self._split_of_group
         try:
             plan = compose(
                 clips,
@@ -253,7 +275,7 @@ class Composed(Benchmark):
                 videos=self.videos_of_each_label,
                 length=self.clips,
                 events=self.events,
-                seed=self.seed,
+                seed=self._drawn_by,
             )
         except VadError as error:
             raise DataError(f"{self.name}: {self.root}: {error}") from None
