@@ -25,11 +25,12 @@ from vad.benchmarks import Benchmark
 from vad.datamodules.video_data import VideoData, ends_of_chains
 from vad.errors import ConfigError, DataError, RunError
 from vad.evaluation import Metrics, evaluate
-from vad.methods.anomaly_detector import AnomalyDetector, collect
+from vad.methods.anomaly_detector import AnomalyDetector
 from vad.runs import RunFolder, Settings, lock, write_config
 from vad.scores import Scores
 from vad.tracking import Tracker, close, keep_id, log_results, run_id, tracker
 from vad.training.checkpoint import AtomicCheckpointIO, EpochCheckpoint, load_weights_only, require_checkpoint
+from vad.training.collecting import collect
 from vad.training.randomness import StepSeed
 from vad.training.throughput import Throughput
 from vad.types import Record, protocol_splits

@@ -225,6 +225,34 @@ class BagBatch:
         return len(self.length)
 
 
+@dataclass(frozen=True)
+class ClipBatch:
+    """Clips of pretext tasks: each carries one task, and the class that is to be told of it.
+
+    A clip of footage is uint8 (B, T, H, W, 3), RGB; one of features is float16 (B, T, D).
+    """
+
+    clips: "Tensor"
+    task: "Tensor"  # int64 (B,), position in `vad.datamodules.pretext.TASKS`
+    target: "Tensor"  # int64 (B,), the class
+    video: "Tensor"  # int64 (B,), position among the videos that the clips of this pass are cut from
+    label: "Tensor"  # int64 (B,), of that video: 0 normal, 1 abnormal, -1 unknown
+    key: "Tensor"  # int64 (B,), the number of the clip in its pass
+    broken: tuple[str, ...] = ()  # ids of videos that could not be read, for which others were drawn
+    size: int = field(kw_only=True)  # clips of the global batch that this is a share of, over all processes
+
+    def to(self, device: "str | object", **options: object) -> "ClipBatch":
+        """The same batch on another device."""
+        moved = {
+            name: getattr(self, name).to(device, **options)
+            for name in ("clips", "task", "target", "video", "label", "key")
+        }
+        return replace(self, **moved)
+
+    def __len__(self) -> int:
+        return len(self.key)
+
+
 def protocol_splits(protocol: str) -> ProtocolSplits:
     """The splits of a protocol; an unknown name is a `ConfigError`."""
     if protocol not in PROTOCOLS:

@@ -16,8 +16,9 @@ import lightning.pytorch as pl
 import numpy as np
 import torch
 
-from vad.methods.anomaly_detector import AnomalyDetector, collect
+from vad.methods.anomaly_detector import AnomalyDetector
 from vad.training import AtomicCheckpointIO, EpochCheckpoint, StepSeed
+from vad.training.collecting import collect
 
 # Where an example turns on what does not go together with several processes and the same loss.
 SIMPLER: dict[str, tuple[dict[str, Any], dict[str, Any]]] = {

@@ -13,7 +13,6 @@ from torch import nn
 from toy_cubes import cube_data
 
 from vad.errors import ConfigError, RunError
-from vad.methods.anomaly_detector import collect
 from vad.methods.lbr_spr import (
     LBRSPR,
     Autoencoder,
@@ -24,6 +23,7 @@ from vad.methods.lbr_spr import (
     spr_weights,
     squared_error,
 )
+from vad.training.collecting import collect
 from vad.types import CubeBatch
 
 WEIGHTINGS = ("none", "hard", "linear", "huber", "mixture")

@@ -18,8 +18,9 @@ import torch
 
 import vad.methods
 from vad.errors import RunError
-from vad.methods.anomaly_detector import AnomalyDetector, collect, constructor_arguments
+from vad.methods.anomaly_detector import AnomalyDetector, constructor_arguments
 from vad.training import AtomicCheckpointIO, EpochCheckpoint, StepSeed, load_weights_only
+from vad.training.collecting import collect
 
 
 def methods() -> dict[str, type[AnomalyDetector]]:

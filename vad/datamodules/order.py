@@ -2,6 +2,7 @@
 
     BatchOrder    samples -> shuffled inside their groups -> batches of one group -> interleaved -> dealt by rank
     PairedOrder   normal and abnormal bags -> shuffled each -> half a batch of both -> each half dealt by rank
+    DrawnOrder    numbers of samples that are drawn, each from its number, without end -> dealt by rank
 
 Use it as `DataLoader(dataset, sampler=BatchOrder(...), batch_size=None)`: the dataset is asked for a list of indices
 and gathers the batch. Lightning calls `set_epoch` on a loader's `sampler`, but never on its `batch_sampler`.
@@ -217,6 +218,39 @@ class PairedOrder(Order):
         lap, offset = divmod(step, len(members) // self.half)
         order = np.random.default_rng((self.seed, side, lap)).permutation(members)
         return order[offset * self.half : (offset + 1) * self.half]
+
+
+class DrawnOrder(Order):
+    """Numbers of samples that are not listed but drawn, each from its number: step s holds `s * batch_size` and on.
+
+    Args:
+        batch_size: Numbers of a step over all processes.
+        steps: Steps of an epoch of the trainer, which holds the steps `epoch * steps` and on.
+        rank: The process that this order is for.
+        world: The number of processes.
+        once: The first epoch every time.
+    """
+
+    def __init__(self, *, batch_size: int, steps: int, rank: int = 0, world: int = 1, once: bool = False) -> None:
+        if batch_size % world:
+            raise ConfigError(
+                f"batch_size: {batch_size} groups of samples cannot be split evenly over {world} processes: give a "
+                "multiple"
+            )
+        self.batch_size = batch_size
+        self.steps = steps
+        self.rank = rank
+        self.world = world
+        self.once = once
+
+    def __len__(self) -> int:
+        return self.steps
+
+    def __iter__(self) -> Iterator[list[int]]:
+        first = 0 if self.once else self.epoch * self.steps
+        for step in range(first, first + self.steps):
+            numbers = range(step * self.batch_size, (step + 1) * self.batch_size)
+            yield Share(numbers[self.rank :: self.world], self.batch_size)
 
 
 @cache

@@ -30,12 +30,12 @@ from torch import Tensor
 
 from vad import __version__
 from vad.aggregation import Fusion, HeadStatistics, fuse
-from vad.datamodules.video_data import Pass, VideoData
-from vad.distributed import gather_by_key
+from vad.datamodules.video_data import VideoData
 from vad.errors import RunError, VadError
 from vad.files import atomic_write
 from vad.training.batchnorm import estimating_batchnorm, synchronise_batchnorm
 from vad.training.checkpoint import load_weights_only
+from vad.training.collecting import Collecting, collect
 
 Columns = Mapping[str, np.ndarray]  # head -> float32 (N,), and "group" int16 (N,) where there are several models
 
@@ -55,15 +55,14 @@ class Matched:
         return "; ".join(parts)
 
 
-class AnomalyDetector(pl.LightningModule):
+class AnomalyDetector(Collecting):
     """A LightningModule whose `columns` say how abnormal samples are.
 
     A subclass gives `__init__` with typed, documented, keyword-only arguments, `training_step`, `configure_optimizers`
     and `columns`. Every argument stays in an attribute of its name: `arguments` reads them there, and a detector's file
     holds them. A subclass that overrides `setup` or a hook of prediction calls the base's.
 
-    `Trainer.predict` collects columns by key over all processes; `collected` then holds them on every rank. Scoring
-    computes in fp32 whatever the trainer's precision, since scores are compared across runs.
+    Scoring computes in fp32 whatever the trainer's precision, since scores are compared across runs.
 
     Args:
         fusion: How heads become one score: `single`, `mean` or `zscore`.
@@ -91,8 +90,6 @@ class AnomalyDetector(pl.LightningModule):
         self.statistics: dict[str, list[HeadStatistics]] | None = None  # head -> one for each group
         self.floor: float | None = None  # the lowest fused score of a training sample: a frame without objects gets it
         self.detector_extra: dict[str, Any] = {}
-        self.collected: dict[str, np.ndarray] = {}
-        self._parts: list[dict[str, Tensor]] = []
         self._scoring = ExitStack()
         self._estimating_batchnorm = False
 
@@ -159,7 +156,7 @@ class AnomalyDetector(pl.LightningModule):
         synchronise_batchnorm(self, self.trainer.strategy.root_device)
 
     def on_predict_epoch_start(self) -> None:
-        self._parts = []
+        super().on_predict_epoch_start()
         self._scoring = ExitStack()
         if self._estimating_batchnorm:
             self._scoring.enter_context(estimating_batchnorm(self))
@@ -167,20 +164,15 @@ class AnomalyDetector(pl.LightningModule):
             self._scoring.enter_context(_full_precision(self.device))
 
     def predict_step(self, batch: Any, batch_idx: int, dataloader_idx: int = 0) -> dict[str, Tensor]:
-        with nullcontext() if self._estimating_batchnorm else self._fp32():
-            columns = self.columns(batch)
-        if not self._estimating_batchnorm:
-            self._parts.append({**columns, "key": batch.key})
-        return columns
+        if self._estimating_batchnorm:
+            return self.columns(batch)
+        with self._fp32():
+            return super().predict_step(batch, batch_idx, dataloader_idx)
 
     def on_predict_epoch_end(self) -> None:
         self._scoring.close()
-        if self._estimating_batchnorm:
-            return
-        parts, self._parts = self._parts, []
-        joined = {name: torch.cat([part[name] for part in parts]) for name in parts[0]}
-        gathered = gather_by_key({name: column for name, column in joined.items() if name != "key"}, joined["key"])
-        self.collected = {name: column.cpu().numpy() for name, column in gathered.items() if name != "key"}
+        if not self._estimating_batchnorm:
+            super().on_predict_epoch_end()
 
     def _fp32(self) -> AbstractContextManager[Any]:
         return torch.autocast(self.device.type, enabled=False) if self.score_in_fp32 else nullcontext()
@@ -280,21 +272,6 @@ def constructor_arguments(cls: type) -> dict[str, inspect.Parameter]:
         if not any(p.kind is p.VAR_KEYWORD for p in parameters):
             break
     return found
-
-
-def collect(trainer: pl.Trainer, detector: AnomalyDetector, data: VideoData, what: Pass) -> dict[str, np.ndarray]:
-    """Run a detector over the samples of a pass; its columns, row i for key i, on every rank.
-
-    Returns:
-        Head -> float32 (N,), and `group` int16 (N,) where there are several models; nothing for the pass `batchnorm`.
-    """
-    before, data.predict_on = data.predict_on, what
-    try:
-        trainer.predict(detector, datamodule=data, return_predictions=False, weights_only=True)
-    finally:
-        data.predict_on = before
-    collected, detector.collected = detector.collected, {}
-    return collected
 
 
 def head_statistics(columns: Columns, groups: int) -> dict[str, list[HeadStatistics]]:

@@ -1,0 +1,53 @@
+"""Clips of footage for pretext tasks: `vad.datamodules.pretext_data` on frames."""
+
+from collections.abc import Sequence
+from typing import Any
+
+import numpy as np
+
+from vad import cache
+from vad.datamodules.clip_frames import CachedFrames, ClipFrames, DecodedFrames
+from vad.datamodules.pretext_data import PretextData
+from vad.errors import VideoError
+from vad.extract.extraction import Extraction
+from vad.extract.frames import FrameRecipe
+from vad.types import Video
+
+
+class ClipData(PretextData):
+    """Clips of pretext tasks on frames. See `PretextData` for what else may be given.
+
+    Args:
+        size: Width and height that frames are stretched to as they are read.
+        frames: Read small frames that were extracted before, in place of decoding; their size is this one's. Decoding
+            on the fly reads each window from the key frame before it, and needs no space.
+    """
+
+    def __init__(self, *, size: tuple[int, int] = (171, 128), frames: FrameRecipe | None = None, **shared: Any) -> None:
+        super().__init__(**shared)
+        self.size = (size[0], size[1]) if frames is None else frames.size
+        self.frames = frames
+
+    def recipes(self) -> list[Extraction]:
+        return [] if self.frames is None else [self.frames]
+
+    def rows(self, videos: Sequence[Video]) -> ClipFrames:
+        if self.frames is None:
+            return DecodedFrames(self.benchmark, videos, self.size)
+        return CachedFrames(self.benchmark, self.frames, videos)
+
+    def row_counts(self, videos: Sequence[Video]) -> np.ndarray:
+        return np.array([self._count(video) for video in videos], np.int64)
+
+    def _count(self, video: Video) -> int:
+        if self.frames is not None:
+            return len(cache.entry(self.benchmark.dataset, self.frames, video.id).read("frames"))
+        if video.frames is not None:
+            return video.frames
+        try:
+            with self.benchmark.open(video) as reader:
+                return len(reader)
+        except VideoError:
+            if self.on_broken == "stop":
+                raise
+            return 0

@@ -1,0 +1,144 @@
+"""Clips of pretext tasks, drawn from pairs of windows: a function of (seed, pass, number of the pair).
+
+number -> two videos, a window of each -> clips of both, each with a task -> the frames they need, read once -> batch
+"""
+
+from collections.abc import Sequence
+from typing import Literal, NamedTuple
+
+import numpy as np
+import torch
+from torch.utils.data import Dataset
+
+from vad.datamodules.clip_frames import ClipFrames
+from vad.datamodules.order import Share
+from vad.datamodules.pretext import TASKS, Rules, Task, Window, draw
+from vad.errors import DataError, VideoError
+from vad.types import ClipBatch
+
+ATTEMPTS = 20  # pairs that are drawn in place of one with a broken video
+
+
+class DrawnClips(Dataset[ClipBatch]):
+    """Asked for a list of numbers of pairs, gives the clips of all of them, in this order.
+
+    Args:
+        rows: Where frames, or snippets, are read.
+        ids: Names of the videos, for what is said of broken ones.
+        lengths: int64 (v,), frames of each video.
+        labels: int64 (v,), 0 normal, 1 abnormal, -1 unknown.
+        tasks: What clips carry in turn.
+        first: What clips carry in the first `first_pairs` pairs instead.
+        first_pairs: See `first`.
+        rules: How a clip is drawn.
+        window: Frames of a window, as far as a video has them.
+        per_window: Clips of a window.
+        seed: Seed of everything.
+        stage: Another number gives other draws: one for each pass.
+        in_turn: Take the videos in turn, so that each gives equally many clips, instead of drawing them.
+        on_broken: `stop` raises at a video that cannot be read; `skip` draws another pair, and the batch names it.
+    """
+
+    def __init__(
+        self,
+        rows: ClipFrames,
+        ids: Sequence[str],
+        lengths: np.ndarray,
+        labels: np.ndarray,
+        *,
+        tasks: Sequence[Task],
+        first: Sequence[Task] = (),
+        first_pairs: int = 0,
+        rules: Rules,
+        window: int,
+        per_window: int,
+        seed: int,
+        stage: int,
+        in_turn: bool = False,
+        on_broken: Literal["stop", "skip"] = "stop",
+    ) -> None:
+        self.rows = rows
+        self.ids = tuple(ids)
+        self.lengths = lengths
+        self.labels = labels
+        self.tasks = tuple(tasks)
+        self.first = tuple(first)
+        self.first_pairs = first_pairs
+        self.rules = rules
+        self.window = window
+        self.per_window = per_window
+        self.seed = seed
+        self.stage = stage
+        self.in_turn = in_turn
+        self.on_broken = on_broken
+
+    def __getitem__(self, pairs: Sequence[int]) -> ClipBatch:
+        together = 2 * self.per_window
+        read, broken = [], dict[str, None]()
+        for pair in pairs:
+            read.append(self._pair(pair, broken))
+        clips = np.empty((len(read), together, *read[0].frame.shape[1:], *read[0].rows.shape[1:]), read[0].rows.dtype)
+        for of_pair, out in zip(read, clips, strict=True):
+            np.take(of_pair.rows, of_pair.frame, axis=0, out=out)
+        videos = np.concatenate([of_pair.video for of_pair in read])
+        return ClipBatch(
+            clips=torch.from_numpy(clips.reshape(-1, *clips.shape[2:])),
+            task=torch.from_numpy(np.concatenate([of_pair.task for of_pair in read])),
+            target=torch.from_numpy(np.concatenate([of_pair.target for of_pair in read])),
+            video=torch.from_numpy(videos),
+            label=torch.from_numpy(self.labels[videos]),
+            key=torch.from_numpy((np.asarray(pairs)[:, None] * together + np.arange(together)).reshape(-1)),
+            broken=tuple(broken),
+            size=together * (pairs.size if isinstance(pairs, Share) else len(pairs)),
+        )
+
+    def _pair(self, pair: int, broken: dict[str, None]) -> "Pair":
+        """The clips of a pair of windows; names of videos that could not be read are put into `broken`."""
+        for attempt in range(ATTEMPTS):
+            found = self._attempt(pair, attempt, broken)
+            if found is not None:
+                return found
+        raise DataError(f"{ATTEMPTS} pairs of videos in a row could not be read, among them {', '.join(broken)}")
+
+    def _attempt(self, pair: int, attempt: int, broken: dict[str, None]) -> "Pair | None":
+        random = np.random.default_rng((self.seed, self.stage, pair, attempt))
+        count = len(self.ids)
+        first = pair % count if self.in_turn and attempt == 0 else int(random.integers(count))
+        videos = first, (first + int(random.integers(1, count))) % count if count > 1 else first
+        sizes = [min(self.window, int(self.lengths[v])) for v in videos]
+        starts = [int(random.integers(int(self.lengths[v]) - size + 1)) for v, size in zip(videos, sizes, strict=True)]
+        windows = Window(0, sizes[0]), Window(sizes[0], sum(sizes))  # in one count of the frames of both
+        tasks = self.first if pair < self.first_pairs else self.tasks
+        number = np.arange(2 * self.per_window)
+        task = np.array([TASKS.index(tasks[n % len(tasks)]) for n in len(number) * pair + number])
+        own = number // self.per_window
+        drawn = [draw(TASKS[t], windows[o], windows[1 - o], self.rules, random) for t, o in zip(task, own, strict=True)]
+        frames = np.stack([clip.frames for clip in drawn])
+        needed = np.unique(frames)
+        rows = []
+        for video, window, start in zip(videos, windows, starts, strict=True):
+            inside = needed[(needed >= window.start) & (needed < window.stop)]
+            try:
+                rows.append(self.rows.read(video, inside - window.start + start))
+            except VideoError:
+                if self.on_broken == "stop":
+                    raise
+                broken[self.ids[video]] = None
+                return None
+        return Pair(
+            rows=np.concatenate(rows),
+            frame=np.searchsorted(needed, frames),
+            task=task,
+            target=np.array([clip.target for clip in drawn]),
+            video=np.array(videos)[own],
+        )
+
+
+class Pair(NamedTuple):
+    """Clips of two windows: what was read, and which of it each clip holds."""
+
+    rows: np.ndarray  # (n, h, w, 3) uint8, or (n, D) float16
+    frame: np.ndarray  # int64 (2 per_window, T), into `rows`
+    task: np.ndarray  # int64 (2 per_window,)
+    target: np.ndarray  # int64 (2 per_window,)
+    video: np.ndarray  # int64 (2 per_window,)

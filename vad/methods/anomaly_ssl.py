@@ -1,0 +1,147 @@
+"""Anomaly-aware self-supervised pretraining: an encoder learns from the time of surveillance footage itself.
+
+Paper: "Anomaly-aware self-supervised feature learning for weakly supervised video anomaly detection" (title shortened by
+its keywords), CVIU 257, 2025, 104379. A reconstruction: only the abstract is public to us. It says that four pretext
+tasks (temporal order, speed, arrow of time, abrupt change) pretrain an encoder directly on the footage of anomaly
+benchmarks, before a detector learns from labels of whole videos. Backbone, sizes, losses and schedule are our choice.
+
+    clips (B, T, H, W, 3) -> pieces where something moves -> augmented -> encoder -> (B, D)
+        -> head `order`    four blocks as they were | permuted
+        -> head `speed`    which of several steps between frames
+        -> head `arrow`    forward | backward
+        -> head `change`   one clip | another from some frame on
+
+Each clip carries one task; one pass of the encoder serves all. Afterwards the heads are dropped, and
+`vad extract features --encoder RUN` describes snippets by the encoder.
+"""
+
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+from typing import Any, Literal
+
+import torch
+from torch import Tensor
+
+from vad import __version__
+from vad.datamodules.clips import ClipData
+from vad.datamodules.pretext import TASKS, Task
+from vad.datamodules.pretext_data import PretextData
+from vad.errors import ConfigError
+from vad.methods.pretext_method import PretextMethod, Seen
+from vad.networks.encoder_files import EncoderFile, matching, read_encoder, write_encoder
+from vad.networks.video_encoders import VideoEncoderName, load_kinetics, video_encoder
+from vad.training.clip_augmentation import as_float, augmented, pieces
+from vad.types import ClipBatch
+
+# Colours that the public Kinetics weights of R(2+1)D and R3D were trained with.
+MEAN = (0.43216, 0.394666, 0.37645)
+STD = (0.22803, 0.22145, 0.216989)
+
+
+class AnomalySSL(PretextMethod):
+    """Pretext tasks on clips of footage. Defaults are our reconstruction of the paper's setting; see the module.
+
+    Args:
+        encoder: `r2plus1d_18` or `r3d_18` in their published shapes, or `small` for CPUs.
+        kinetics: File with public Kinetics weights of the encoder to start from, `None` to start at random, as
+            "directly pretrain" in the abstract says.
+        size: Width and height of the pieces that are learned from; `None` for whole frames.
+        min_motion: Pieces in which less moves (`vad.training.clip_augmentation.motion_map`) teach order, speed and
+            arrow nothing: their class cannot be told.
+        jitter: See `vad.training.clip_augmentation.augmented`.
+        blur: Likewise.
+        mask: Likewise.
+        flip: Likewise.
+        tasks: See `PretextMethod`.
+        speeds: See `PretextMethod`.
+        task_weights: See `PretextMethod`.
+        hidden: See `PretextMethod`.
+        dropout: See `PretextMethod`.
+        optimizer: See `PretextMethod`.
+        learning_rate: See `PretextMethod`.
+        weight_decay: See `PretextMethod`.
+        warmup: See `PretextMethod`.
+    """
+
+    def __init__(
+        self,
+        *,
+        encoder: VideoEncoderName = "r2plus1d_18",
+        kinetics: str | None = None,
+        size: tuple[int, int] | None = (112, 112),
+        min_motion: float = 0.005,
+        jitter: float = 0.4,
+        blur: float = 1.0,
+        mask: float = 0.5,
+        flip: bool = True,
+        tasks: Sequence[Task] = ("order", "speed", "arrow", "change"),
+        speeds: int = 4,
+        task_weights: Mapping[str, float] | None = None,
+        hidden: int = 256,
+        dropout: float = 0.2,
+        optimizer: Literal["sgd", "adamw"] = "sgd",
+        learning_rate: float = 0.01,
+        weight_decay: float = 1e-4,
+        warmup: float = 0.05,
+    ) -> None:
+        network = video_encoder(encoder)
+        super().__init__(
+            dim=network.dim,
+            tasks=tasks,
+            speeds=speeds,
+            task_weights=task_weights,
+            hidden=hidden,
+            dropout=dropout,
+            optimizer=optimizer,
+            learning_rate=learning_rate,
+            weight_decay=weight_decay,
+            warmup=warmup,
+        )
+        self.encoder = encoder
+        self.kinetics = kinetics
+        self.size = None if size is None else (size[0], size[1])
+        self.min_motion = min_motion
+        self.jitter = jitter
+        self.blur = blur
+        self.mask = mask
+        self.flip = flip
+        self.network = network.to(memory_format=torch.channels_last_3d)  # type: ignore[call-overload]  # stubs lack it
+        if kinetics is not None:
+            load_kinetics(self.network, kinetics)
+        self.register_buffer("mean", torch.tensor(MEAN).view(3, 1, 1, 1), persistent=False)
+        self.register_buffer("std", torch.tensor(STD).view(3, 1, 1, 1), persistent=False)
+
+    def seen(self, batch: ClipBatch, *, learning: bool) -> Seen:
+        height, width = batch.clips.shape[2:4]
+        cut = pieces(batch.clips, self.size or (width, height), at_random=learning)
+        still = (cut.motion < self.min_motion) & (batch.task != TASKS.index("change"))
+        clips = cut.clips[:, :1].expand_as(cut.clips) if self.probe == "frozen" else cut.clips
+        x = as_float(clips)
+        if self.probe == "blank":
+            h, w = x.shape[3:]
+            x[..., h // 5 : h - h // 5, w // 5 : w - w // 5] = x.mean((1, 2, 3, 4)).view(-1, 1, 1, 1, 1)
+        if learning:
+            x = augmented(x, jitter=self.jitter, blur=self.blur, mask=self.mask, flip=self.flip)
+        return Seen((x - self.mean) / self.std, ~still)
+
+    def encoded(self, clips: Tensor) -> Tensor:
+        vectors: Tensor = self.network(clips)
+        return vectors
+
+    def save_encoder(self, path: str | Path, data: PretextData, **about: Any) -> None:
+        if not isinstance(data, ClipData):
+            raise ConfigError(f"AnomalySSL: learns from ClipData, not from {type(data).__name__}")
+        content = EncoderFile(
+            kind="video",
+            network=self.encoder,
+            weights=self.network.state_dict(),
+            frames=data.length,
+            size=data.size,
+            mean=MEAN,
+            std=STD,
+            about={**about, "version": __version__},
+        )
+        write_encoder(path, content)
+
+    def take_over(self, path: str | Path) -> str:
+        return matching(self.network, read_encoder(path))
