@@ -17,12 +17,12 @@ from toy_tubes import CLASSES, LOGITS, odd_objects, tube_data
 
 from vad.distributed import summed
 from vad.errors import ConfigError
-from vad.methods.anomaly_detector import collect
 from vad.methods.ssmtl import (
     SSMTL,
     Encoder,
     absolute_error,
     consecutive,
+    convolved,
     decoder,
     irregular,
     irregular_offsets,
@@ -32,6 +32,7 @@ from vad.methods.ssmtl import (
 from vad.metrics.frame import auroc
 from vad.scores import Scores
 from vad.training.batchnorm import synchronise_batchnorm
+from vad.training.collecting import collect
 from vad.training.randomness import random_order
 from vad.types import Record, ScoredVideo, TubeBatch
 
@@ -76,6 +77,23 @@ def test_an_encoder_is_convolution_norm_relu_and_pools_the_last_one_over_time(de
         if not deep or number % 2 == 0:
             y = functional.max_pool3d(y, (frames if number == len(pairs) else 1, 2, 2))
     torch.testing.assert_close(encoder(x), y[:, :, 0])
+
+
+@pytest.mark.parametrize("channels", [1, 3])
+def test_a_single_frame_is_convolved_as_a_picture_with_the_same_result(channels, monkeypatch) -> None:
+    torch.manual_seed(0)
+    convolution = nn.Conv3d(channels, 16, 3, padding=1)
+    for frames in (1, 7):
+        x = torch.randn(2, channels, frames, 16, 16)
+        found, expected = convolved(x, convolution), convolution(x)
+        torch.testing.assert_close(found, expected)
+        gradients = [torch.autograd.grad(y.square().sum(), convolution.weight)[0] for y in (found, expected)]
+        torch.testing.assert_close(*gradients, rtol=1e-4, atol=1e-4)
+    encoder = Encoder(channels, deep=True, wide=False)
+    monkeypatch.setattr(functional, "conv3d", None)  # as nn.Conv3d finds it
+    assert encoder(x[:, :, :1]).shape == (2, 32, 2, 2)
+    with pytest.raises(TypeError):
+        encoder(x)
 
 
 @pytest.mark.parametrize(("deep", "convolutions"), [(False, [64, 64, 32, 3]), (True, [64, 64, 64, 64, 32, 32, 3])])
