@@ -124,6 +124,19 @@ def test_best_ckpt_is_the_epoch_of_the_lowest_validation_loss(tmp_path) -> None:
     assert not (tmp_path / "other" / "best.ckpt").exists(), "without validation nothing is best"
 
 
+@pytest.mark.parametrize("value", [float("nan"), float("inf")])
+def test_a_training_that_diverges_ends_with_the_checkpoint_and_the_log_of_the_epoch_before(tmp_path, value) -> None:
+    class Diverging(Dropping):
+        def training_step(self, batch: list[Tensor], batch_idx: int) -> Tensor:
+            self.log("loss", value if self.current_epoch == 2 else 1.0, on_step=False, on_epoch=True)
+            return self.network(batch[0]).square().mean()
+
+    with pytest.raises(RunError, match=rf"diverged in epoch 2: its loss is {value}; lower the learning rate$"):
+        fit(tmp_path, 4, model=Diverging(losses=(2.0, 1.0, 0.0, 0.0)))
+    assert state(tmp_path)["epoch"] == load_weights_only(tmp_path / "best.ckpt")["epoch"] == 1
+    assert len((tmp_path / "log.csv").read_text().splitlines()) == 1 + 2
+
+
 def test_a_schedule_of_epochs_is_refused_because_it_moves_after_the_checkpoint(tmp_path) -> None:
     with pytest.raises(ConfigError, match="interval: step"):
         fit(tmp_path, 1, model=Dropping(interval="epoch"))

@@ -1,8 +1,6 @@
 """Checkpoints that are whole or not there, written at the ends of epochs only."""
 
 import math
-import pickle
-import warnings
 from pathlib import Path
 from typing import Any, Literal
 
@@ -13,23 +11,8 @@ from lightning.pytorch.callbacks import Checkpoint
 
 from vad.errors import ConfigError, RunError
 from vad.files import atomic_write
+from vad.networks.tensor_files import load_weights_only as load_weights_only
 from vad.training.loggers import RowLog
-
-
-def load_weights_only(path: str | Path, map_location: Any = "cpu") -> Any:
-    """Read a file of tensors and plain values; what would run code, or is damaged, is a `RunError` that names the
-    file."""
-    try:
-        with warnings.catch_warnings():
-            warnings.simplefilter("ignore")  # of pickles that it then refuses
-            return torch.load(path, map_location=map_location, weights_only=True)
-    except FileNotFoundError:
-        raise RunError(f"{path}: no such file") from None
-    except (OSError, RuntimeError, EOFError, ValueError, KeyError, TypeError, AttributeError, IndexError) as error:
-        reason = " ".join(str(error).split())[:200] or "it ends too early"
-    except pickle.UnpicklingError:
-        reason = "it holds more than tensors and plain values"
-    raise RunError(f"{path}: cannot be read as a checkpoint ({reason}); delete it and run the command again")
 
 
 def require_checkpoint(path: str | Path, module: pl.LightningModule) -> None:
@@ -78,7 +61,8 @@ class EpochCheckpoint(Checkpoint):
 
     The rows of the log are part of the checkpoint, and the file is written after it: a run that was killed anywhere
     continues with the log that its checkpoint knows, without a gap and without a row twice. Learning rates must follow
-    steps, since Lightning moves schedules of epochs after this callback.
+    steps, since Lightning moves schedules of epochs after this callback. An epoch whose `loss` is no number is not
+    written but ends the training with a `RunError`.
 
     Args:
         folder: Where the checkpoints lie.
@@ -114,6 +98,11 @@ class EpochCheckpoint(Checkpoint):
 
     def on_train_epoch_end(self, trainer: pl.Trainer, pl_module: pl.LightningModule) -> None:
         metrics = {name: float(value) for name, value in trainer.callback_metrics.items()}
+        loss = metrics.get("loss", 0.0)
+        if not math.isfinite(loss):
+            raise RunError(
+                f"the training diverged in epoch {trainer.current_epoch}: its loss is {loss}; lower the learning rate"
+            )
         self.rows.add({"epoch": trainer.current_epoch, "step": trainer.global_step, **metrics})
         value = self.sign * metrics.get(self.monitor, math.nan)
         improved = value < self.best
