@@ -139,6 +139,10 @@ class Benchmark(ABC):
             kinds=None if truth.kinds is None else {k: to_length(v, length) for k, v in truth.kinds.items()},
         )
 
+    def offered(self) -> tuple[Split, ...]:
+        """The splits that there are videos of: all of a published benchmark's."""
+        return self.splits
+
     def has(self, split: Split) -> None:
         """Raise `DataError` for a split that this benchmark does not have."""
         if split not in self.splits:

@@ -63,6 +63,9 @@ class Footage(Benchmark):
             )
         return [self._listed(split, video_id, path) for video_id, path in paths.items()]
 
+    def offered(self) -> tuple[Split, ...]:
+        return tuple(split for split in self.splits if self._paths(split))
+
     def open(self, video: Video) -> VideoReader:
         if video.path is None:
             raise DataError(f"{self.name}: {video.id} has no path")

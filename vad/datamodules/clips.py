@@ -1,6 +1,7 @@
 """Clips of footage for pretext tasks: `vad.datamodules.pretext_data` on frames."""
 
 from collections.abc import Sequence
+from functools import cached_property
 from typing import Any
 
 import numpy as np
@@ -37,17 +38,27 @@ class ClipData(PretextData):
         return CachedFrames(self.benchmark, self.frames, videos)
 
     def row_counts(self, videos: Sequence[Video]) -> np.ndarray:
-        return np.array([self._count(video) for video in videos], np.int64)
-
-    def _count(self, video: Video) -> int:
         if self.frames is not None:
-            return len(cache.entry(self.benchmark.dataset, self.frames, video.id).read("frames"))
+            entries = (cache.entry(self.benchmark.dataset, self.frames, video.id) for video in videos)
+            return np.array([len(entry.read("frames")) for entry in entries], np.int64)
+        return np.array([self._lengths[video.id] for video in videos], np.int64)
+
+    def broken(self) -> dict[str, str]:
+        """Videos that cannot be opened, too, where they are decoded on the fly; what breaks later, batches name."""
+        return {**super().broken(), **{name: said for name, said in self._lengths.items() if isinstance(said, str)}}
+
+    @cached_property
+    def _lengths(self) -> dict[str, int | str]:
+        """Frames of each source, or why it cannot be opened."""
+        return {} if self.frames is not None else {video.id: self._length(video) for video in self.needed()}
+
+    def _length(self, video: Video) -> int | str:
         if video.frames is not None:
             return video.frames
         try:
             with self.benchmark.open(video) as reader:
                 return len(reader)
-        except VideoError:
+        except VideoError as error:
             if self.on_broken == "stop":
                 raise
-            return 0
+            return error.reason

@@ -15,7 +15,7 @@ from vad.datamodules.pretext import Rules, Task
 from vad.datamodules.video_data import VideoData
 from vad.errors import ConfigError, DataError
 from vad.extract.extraction import Extraction
-from vad.types import Record, Split, Video
+from vad.types import Record, Split, Video, protocol_splits
 
 TRAINING, VALIDATION, TEST, ESTIMATE = range(4)  # stages: each draws other clips
 
@@ -112,13 +112,16 @@ class PretextData(VideoData):
 
     @abstractmethod
     def row_counts(self, videos: Sequence[Video]) -> np.ndarray:
-        """int64 (v,): frames, or snippets, of each video; 0 for one that cannot be read, where that is skipped."""
+        """int64 (v,): frames, or snippets, of each video; none of them is `broken`."""
 
     # Which videos
 
     def splits(self, recipe: Extraction | None = None) -> tuple[Split, ...]:
-        fit: tuple[Split, ...] = ("train", "weak_train")
-        return tuple(split for split in fit if split in self.benchmark.splits)
+        offered = self.benchmark.offered()
+        found = tuple(split for split in protocol_splits("pretext").fit if split in offered)
+        if not found:
+            raise DataError(f"{self.benchmark.name}: has no videos of train or weak_train, which clips are drawn from")
+        return found
 
     def needed(self, recipe: Extraction | None = None) -> list[Video]:
         return self._sources
@@ -144,8 +147,8 @@ class PretextData(VideoData):
 
     @property
     def left_out(self) -> int:
-        """Videos that are too short for the tasks, or could not be read."""
-        return len(self._sources) - len(self._long_enough)
+        """Videos that are too short for the tasks."""
+        return len(self._sources) - len(self.broken()) - len(self._long_enough)
 
     def validation_videos(self) -> list[Video]:
         """A share of the videos, by whole scenes where `hold_out` says so: a function of seed and ids."""
