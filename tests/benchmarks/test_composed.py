@@ -19,7 +19,7 @@ from vad.errors import ConfigError, DataError, VadError, VideoError
 from vad.evaluation import evaluate
 from vad.scores import Scores
 from vad.types import Part, Record, ScoredVideo, Split, Video
-from vad.video.joined import resize
+from vad.video.resize import resize
 
 SMALL: dict[str, int] = {"weak_train": 3, "test": 2, "clips": 3}
 

@@ -61,8 +61,8 @@ class WalkReader(VideoReader):
     def size(self) -> tuple[int, int]:
         return WIDTH, HEIGHT
 
-    def frames(self, indices: Sequence[int] | np.ndarray) -> np.ndarray:
-        return np.stack([self._frames[i] for i in indices])
+    def frames(self, indices: Sequence[int] | np.ndarray, *, size: tuple[int, int] | None = None) -> np.ndarray:
+        return np.stack([cv2.resize(self._frames[i], size or self.size) for i in indices])
 
     def __iter__(self) -> Iterator[np.ndarray]:
         return iter(self._frames)

@@ -23,7 +23,7 @@ class Decoder:
         self._path = path
         self._verdict = verdict
         self.strict = strict
-        self._converter = VideoReformatter()
+        self._converter, self._scaler = VideoReformatter(), VideoReformatter()  # each is set up once
         self._by_position = np.argsort(verdict.position)
         self._positions = verdict.position[self._by_position]
         self._open()
@@ -111,7 +111,11 @@ class Decoder:
             return frame
 
     def read(self, index: int, out: np.ndarray) -> None:
-        """Decode on to the frame `index`, which is `next` or later, and write it into `out` uint8 (h, w, 3)."""
+        """Decode on to the frame `index`, which is `next` or later, and stretch it into `out` uint8 (h, w, 3).
+
+        Where checksums are known they are compared at the footage's own size, which is made for that alone: a picture
+        of another size always comes out of the decoded one, so that it is the same whether it was compared or not.
+        """
         frame = None
         while self.next <= index:
             frame = self._following()
@@ -124,10 +128,17 @@ class Decoder:
         if size != self._verdict.size:
             width, height = self._verdict.size
             raise VideoError(self._path, f"frame {index} is {size[0]} x {size[1]}, the first is {width} x {height}")
-        packets.to_rgb(frame, out, turns, self._converter)
+        scaled = out.shape[1::-1] != size
         checksums = self._verdict.checksum
-        if len(checksums) and checksums[index] != packets.checksum(out):
-            raise VideoError(self._path, f"frame {index} is not what the first decode of the file gave: it is damaged")
+        if not scaled or len(checksums):
+            whole = np.empty((size[1], size[0], 3), np.uint8) if scaled else out
+            packets.to_rgb(frame, whole, turns, self._converter)
+            if len(checksums) and checksums[index] != packets.checksum(whole):
+                raise VideoError(
+                    self._path, f"frame {index} is not what the first decode of the file gave: it is damaged"
+                )
+        if scaled:
+            packets.to_rgb(frame, out, turns, self._scaler)
 
     def finish(self) -> None:
         """Raise where frames follow the last one."""

@@ -13,6 +13,7 @@ import numpy as np
 
 from vad.errors import VideoError
 from vad.video.local_reader import LocalReader
+from vad.video.resize import resize
 from vad.video.verdict import Verdict
 
 if TYPE_CHECKING:
@@ -42,11 +43,12 @@ class DecordReader(LocalReader):
     def size(self) -> tuple[int, int]:
         return self.verdict.size
 
-    def frames(self, indices: Sequence[int] | np.ndarray) -> np.ndarray:
+    def frames(self, indices: Sequence[int] | np.ndarray, *, size: tuple[int, int] | None = None) -> np.ndarray:
         wanted = self._wanted(indices)
         unique, where = np.unique(wanted, return_inverse=True)
+        scaled = self._empty(len(unique), size)
         if not len(unique):
-            return self._empty(0)
+            return scaled
         try:
             pictures = self._open().get_batch(unique.tolist()).asnumpy()
         except Exception as error:  # decord raises classes of its own, all derived from Exception
@@ -54,6 +56,10 @@ class DecordReader(LocalReader):
             raise VideoError(self.path, f"cannot be decoded ({str(error).strip().splitlines()[-1]})") from None
         if pictures.shape[1:] != (self.size[1], self.size[0], 3):
             raise VideoError(self.path, f"decord gives pictures of shape {pictures.shape[1:]}")
+        if pictures.shape != scaled.shape:
+            for row, picture in enumerate(pictures):
+                scaled[row] = resize(picture, size or self.size)
+            pictures = scaled
         return pictures if np.array_equal(wanted, unique) else pictures[where]
 
     def __iter__(self) -> Iterator[np.ndarray]:

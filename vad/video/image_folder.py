@@ -8,6 +8,7 @@ import numpy as np
 
 from vad.errors import VideoError
 from vad.video.local_reader import LocalReader
+from vad.video.resize import resize
 
 SUFFIXES = (".tif", ".tiff", ".jpg", ".jpeg", ".png", ".bmp")
 
@@ -73,12 +74,12 @@ class ImageFolderReader(LocalReader):
     def size(self) -> tuple[int, int]:
         return self._size
 
-    def frames(self, indices: Sequence[int] | np.ndarray) -> np.ndarray:
+    def frames(self, indices: Sequence[int] | np.ndarray, *, size: tuple[int, int] | None = None) -> np.ndarray:
         wanted = self._wanted(indices)
         unique, where = np.unique(wanted, return_inverse=True)
-        pictures = self._empty(len(unique))
+        pictures = self._empty(len(unique), size)
         for row, index in enumerate(unique):
-            pictures[row] = self._read(index)
+            pictures[row] = resize(self._read(index), size or self._size)
         return pictures if np.array_equal(wanted, unique) else pictures[where]
 
     def __iter__(self) -> Iterator[np.ndarray]:

@@ -7,24 +7,15 @@ import numpy as np
 
 from vad.errors import VideoError
 from vad.video.local_reader import LocalReader
+from vad.video.resize import resize
 from vad.video.video_reader import VideoReader
-
-
-def resize(picture: np.ndarray, size: tuple[int, int]) -> np.ndarray:
-    """Stretch uint8 RGB (h, w, 3) to `size` (width, height).
-
-    Our choice: Pillow's bilinear filter, which averages where it shrinks and interpolates where it enlarges, and is the
-    same integer arithmetic on every machine.
-    """
-    if picture.shape[1::-1] == tuple(size):
-        return picture
-    from PIL import Image
-
-    return np.asarray(Image.fromarray(picture).resize(size, Image.Resampling.BILINEAR))
 
 
 class JoinedReader(LocalReader):
     """Frames [start, stop) of each reader, one after the other.
+
+    Frames that are asked for at another size are scaled once, by the readers, and not from the size of the whole: a
+    frame that FFmpeg scaled may differ by a grey level or two from one that was stretched here, with Pillow.
 
     Args:
         readers: Open readers, which this one closes; a reader may occur more than once.
@@ -85,14 +76,18 @@ class JoinedReader(LocalReader):
     def size(self) -> tuple[int, int]:
         return self._size
 
-    def frames(self, indices: Sequence[int] | np.ndarray) -> np.ndarray:
+    def frames(self, indices: Sequence[int] | np.ndarray, *, size: tuple[int, int] | None = None) -> np.ndarray:
         wanted = self._wanted(indices)
-        pictures = self._empty(len(wanted))
+        pictures = self._empty(len(wanted), size)
+        own = size is None or tuple(size) == self._size
         part = np.searchsorted(self._ends, wanted, side="right")
         for k in np.unique(part):
             rows = np.flatnonzero(part == k)
             start, stop = self._parts[k]
             inside = wanted[rows] - (self._ends[k] - (stop - start)) + start
+            if not own:
+                pictures[rows] = self._readers[k].frames(inside, size=size)
+                continue
             for row, picture in zip(rows, self._readers[k].frames(inside), strict=True):
                 pictures[row] = resize(picture, self._size)
         return pictures

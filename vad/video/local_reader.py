@@ -46,6 +46,9 @@ class LocalReader(VideoReader):
             raise IndexError(f"{self.path}: there is no frame {wanted[outside][0]}, only 0 to {len(self) - 1}")
         return wanted.astype(np.int64)
 
-    def _empty(self, count: int) -> np.ndarray:
-        width, height = self.size
+    def _empty(self, count: int, size: tuple[int, int] | None = None) -> np.ndarray:
+        """Room for `count` frames of that width and height, or of the footage's own."""
+        width, height = self.size if size is None else size
+        if min(width, height) < 1:
+            raise ValueError(f"{self.path}: frames cannot be stretched to {width} x {height}")
         return np.empty((count, height, width, 3), np.uint8)

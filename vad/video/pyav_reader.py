@@ -35,7 +35,7 @@ class PyAVReader(LocalReader):
         self._starts = verdict.keyframes
         self._start_frames = verdict.number[self._starts]
         self._start_frames[0] = 0  # the first packet itself may show nothing, or a later frame
-        self._recent: OrderedDict[int, np.ndarray] = OrderedDict()
+        self._recent: OrderedDict[tuple[int, tuple[int, ...]], np.ndarray] = OrderedDict()  # by index and shape
         self._decoder: Decoder | None = None
         self._from_start = True
 
@@ -50,10 +50,10 @@ class PyAVReader(LocalReader):
     def size(self) -> tuple[int, int]:
         return self.verdict.size
 
-    def frames(self, indices: Sequence[int] | np.ndarray) -> np.ndarray:
+    def frames(self, indices: Sequence[int] | np.ndarray, *, size: tuple[int, int] | None = None) -> np.ndarray:
         wanted = self._wanted(indices)
         unique, where = np.unique(wanted, return_inverse=True)
-        pictures = self._empty(len(unique))
+        pictures = self._empty(len(unique), size)
         for row, index in enumerate(unique.tolist()):
             self._read(index, pictures[row])
         return pictures if np.array_equal(wanted, unique) else pictures[where]
@@ -84,8 +84,8 @@ class PyAVReader(LocalReader):
             self._decoder = None
 
     def _read(self, index: int, out: np.ndarray) -> None:
-        if index in self._recent:
-            out[...] = self._recent[index]
+        if (index, out.shape) in self._recent:
+            out[...] = self._recent[index, out.shape]
             return
         try:
             self._decode(index, out)
@@ -98,7 +98,7 @@ class PyAVReader(LocalReader):
                 return
             self._decode(index, out, from_start=True)  # no key packet helps: slow, and right
         if self.backend == "pyav-sequential":
-            self._recent[index] = out.copy()
+            self._recent[index, out.shape] = out.copy()
             if len(self._recent) > RECENT:
                 self._recent.popitem(last=False)
 

@@ -33,8 +33,13 @@ class VideoReader(ABC):
         """Width and height of the frames as returned, rotation applied."""
 
     @abstractmethod
-    def frames(self, indices: Sequence[int] | np.ndarray) -> np.ndarray:
+    def frames(self, indices: Sequence[int] | np.ndarray, *, size: tuple[int, int] | None = None) -> np.ndarray:
         """Frames at `indices` as uint8 RGB (n, h, w, 3), in the order asked; repeats are allowed.
+
+        Args:
+            size: Width and height that each frame is stretched to; `None` for the footage's own. Bilinear, averaging
+                where it shrinks. FFmpeg scales as it decodes, other readers leave it to Pillow: grey differs by a level
+                on average, colour at edges by more.
 
         Raises `IndexError` for an index outside [0, len) and `VideoError` where a frame cannot be decoded.
         """
