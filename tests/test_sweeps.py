@@ -150,7 +150,7 @@ def test_data_stay_over_cells_that_differ_in_their_seed(
         used.append((experiment.data, experiment.data.seed, experiment.settings.group))
 
     monkeypatch.setattr("vad.stages.fit", fit)
-    for name in ("estimate", "test"):
+    for name in ("finish", "test"):
         monkeypatch.setattr(f"vad.stages.{name}", lambda *_: None)
     held_out = ["--data.validation", "0.5"]
     words = [["--seed_everything", "1"], ["--seed_everything", "2", "--model.width", "3"], ["--data.batch_size", "4"]]

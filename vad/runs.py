@@ -2,7 +2,7 @@
 
     $VAD_RUNS/<experiment>/<variant>/seed-<n>/
         config.yaml  provenance.json  log.csv  wandb/
-        checkpoints/{last,best}.ckpt  detector.ckpt  scores.npz  metrics.json
+        checkpoints/{last,best}.ckpt  detector.ckpt or encoder.ckpt  scores.npz  metrics.json
         test/<benchmark>/   the same scores.npz and metrics.json on another benchmark
 
 Identity is what changes the numbers. Devices, nodes, strategy, loggers, progress bars, workers and roots are no part
@@ -23,6 +23,7 @@ import yaml
 
 from vad import files
 from vad.errors import RunError
+from vad.files import runs_root as runs_root
 
 Identity = Mapping[str, Any]  # dotted key without init_args -> JSON value
 
@@ -71,6 +72,15 @@ class RunFolder:
     @property
     def detector(self) -> Path:
         return self.path / "detector.ckpt"
+
+    @property
+    def encoder(self) -> Path:
+        return self.path / "encoder.ckpt"
+
+    @property
+    def finished(self) -> bool:
+        """Whether a training ended here: what it leaves depends on the kind of method."""
+        return self.detector.is_file() or self.encoder.is_file()
 
     @property
     def scores(self) -> Path:
@@ -128,11 +138,6 @@ class Decision:
     reason: str = ""
 
 
-def runs_root() -> Path:
-    """`$VAD_RUNS`, by default `runs/`."""
-    return Path(os.environ.get("VAD_RUNS", "runs"))
-
-
 def identity(config: Mapping[str, Any]) -> Identity:
     """What changes the numbers, flat: `{"model": "vad.methods.lbr_spr.LBRSPR", "model.width": 32, ...}`."""
     return dict(sorted(_flatten("", {k: v for k, v in config.items() if k not in _COMMAND})))
@@ -188,7 +193,7 @@ def _short(value: Any) -> str:
 def decide(config: Mapping[str, Any], folder: RunFolder) -> Decision:
     """What to do with a folder: a function of the configuration and of what lies in the folder, which it only reads."""
     if not folder.config.is_file():
-        if folder.path.is_dir() and (folder.checkpoints.exists() or folder.detector.exists()):
+        if folder.path.is_dir() and (folder.checkpoints.exists() or folder.finished):
             return Decision(
                 "refuse",
                 f"{folder.path} holds a training but no config.yaml; give another --name, or --fresh to move it aside",
@@ -202,7 +207,7 @@ def decide(config: Mapping[str, Any], folder: RunFolder) -> Decision:
         return Decision(
             "refuse", f"{folder.path} is another run ({listed}); give another --name, or --fresh to move it aside"
         )
-    return Decision("finished" if folder.detector.is_file() else "continue")
+    return Decision("finished" if folder.finished else "continue")
 
 
 def folder_of_test(run: RunFolder, config: Mapping[str, Any], settings: Settings) -> RunFolder:
@@ -226,6 +231,14 @@ def folder_of_test(run: RunFolder, config: Mapping[str, Any], settings: Settings
         same = dict(own)  # arguments tell one footage, or one variant of a benchmark, from another
     rest = variant(same, wanted)
     return run.test(benchmark if rest == "base" else f"{benchmark},{rest}")
+
+
+def find_run(name: str) -> RunFolder:
+    """A run that a command line names: its folder, or the path of it below `$VAD_RUNS`; else a `RunError`."""
+    for path in (Path(name), runs_root() / name):
+        if path.is_dir():
+            return RunFolder(path)
+    raise RunError(f"{name}: there is no such run, here or below {runs_root()}")
 
 
 def read_config(folder: RunFolder) -> dict[str, Any]:

@@ -1,6 +1,6 @@
 """A sweep: the grid of a W&B sweep file, carried out by workers that keep their process and their data.
 
-    file -> cells -> a worker's process: parse, fit, estimate, score, evaluate; the next cell
+    file -> cells -> a worker's process: parse, fit, finish, test; the next cell
 
 A cell is the words of one `vad run`, and becomes the run that `vad run` would make of them: the same folder, the same
 identity. So what is finished is skipped, and what is not continues, whoever began it.
@@ -179,7 +179,7 @@ class Worker:
         try:
             if decision.kind != "finished":
                 trainer = stages.fit(experiment, folder)
-                stages.estimate(experiment, folder, trainer)
+                stages.finish(experiment, folder, trainer)
             stages.test(experiment, folder, folder)
         finally:
             experiment.data.trainer = None  # holds model and optimiser

@@ -6,6 +6,7 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import Any, Literal
 
+import numpy as np
 from lightning.pytorch.loggers import Logger, TensorBoardLogger, WandbLogger
 
 from vad import files
@@ -14,6 +15,7 @@ from vad.errors import MissingExtraError
 from vad.evaluation import Metrics
 from vad.runs import RunFolder, Settings, identity
 from vad.scores import Scores
+from vad.types import ScoredVideo
 
 Tracker = Literal["wandb", "tensorboard", "csv"]
 
@@ -94,26 +96,29 @@ def log_results(
     folder: RunFolder,
     settings: Settings,
     metrics: Metrics,
-    scores: Scores,
+    scores: Scores | None,
     *,
     about: Mapping[str, Any],
 ) -> None:
-    """Add the final metrics with their intervals, and score curves of some videos, to the run's own tracker."""
+    """Add the final metrics with their intervals to the run's own tracker, and score curves of some videos where there
+    are scores."""
     logger = tracker(kind, folder, settings, identifier=run_id(folder), about=about)
     if logger is None:
         return
     prefix = "" if metrics.benchmark == about["benchmark"] else f"{metrics.benchmark}/"
     figures = {f"{prefix}{name}": found.value for name, found in metrics.metrics.items()}
-    curves = frame_scores(scores.record, scores.score, floor=float(scores.header.get("floor", 0.0)))
-    shown = list(zip(scores.record.videos, curves, strict=True))[:CURVES]
+    shown = [] if scores is None else _curves(scores)
     if isinstance(logger, WandbLogger):
         import wandb
 
         run = logger.experiment
         run.summary.update(figures)
         table = wandb.Table(["metric", "value", "low", "high"], [[n, *e] for n, e in metrics.metrics.items()])
-        rows = [[video.id, i, float(s)] for video, curve in shown for i, s in enumerate(curve)]
-        run.log({f"{prefix}metrics": table, f"{prefix}scores": wandb.Table(["video", "frame", "score"], rows)})
+        tables = {f"{prefix}metrics": table}
+        if shown:
+            rows = [[video.id, i, float(s)] for video, curve in shown for i, s in enumerate(curve)]
+            tables[f"{prefix}scores"] = wandb.Table(["video", "frame", "score"], rows)
+        run.log(tables)
         close(logger)
     elif isinstance(logger, TensorBoardLogger):
         for name, value in figures.items():
@@ -122,3 +127,9 @@ def log_results(
             for i, s in enumerate(curve):
                 logger.experiment.add_scalar(f"{prefix}scores/{video.id}", float(s), i)
         logger.finalize("success")
+
+
+def _curves(scores: Scores) -> list[tuple[ScoredVideo, np.ndarray]]:
+    """Frame scores of the first videos."""
+    curves = frame_scores(scores.record, scores.score, floor=float(scores.header.get("floor", 0.0)))
+    return list(zip(scores.record.videos, curves, strict=True))[:CURVES]

@@ -1,4 +1,4 @@
-"""`vad fit --config E [options]`: train an experiment, then estimate its detector."""
+"""`vad fit --config E [options]`: train an experiment; its detector, or its encoder, is what stays."""
 
 from collections.abc import Sequence
 
@@ -15,6 +15,6 @@ def main(arguments: Sequence[str]) -> None:
         print(f"{folder.path}: is trained already; --fresh trains it anew")
         return
     trainer = stages.fit(experiment, folder)
-    stages.estimate(experiment, folder, trainer)
+    stages.finish(experiment, folder, trainer)
     if trainer.is_global_zero:
         print(f"{folder.path}: trained; next:  vad test {folder.path}")

@@ -42,6 +42,7 @@ def evaluated(row: Row, benchmark: Benchmark) -> list[Evaluated]:
     return [
         Evaluated(Scores.load(run.folder.scores), benchmark, protocol=row.setting.protocol, grid=run.metrics.grid)
         for run in row.runs
+        if run.metrics.grid != "clips"
     ]
 
 

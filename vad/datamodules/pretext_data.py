@@ -15,7 +15,7 @@ from vad.datamodules.pretext import Rules, Task
 from vad.datamodules.video_data import VideoData
 from vad.errors import ConfigError, DataError
 from vad.extract.extraction import Extraction
-from vad.types import Record, Split, Video, protocol_splits
+from vad.types import Protocol, Record, Split, Video, protocol_splits
 
 TRAINING, VALIDATION, TEST, ESTIMATE = range(4)  # stages: each draws other clips
 
@@ -41,6 +41,8 @@ class PretextData(VideoData):
         validation_clips: Clips of the held-out videos that are validated on, the same ones in every epoch.
         test_clips: Clips of the held-out videos that a finished encoder is tested on; others than those.
         on_broken: What becomes of a video that cannot be read: `stop`, or `skip` it and count it.
+        protocol: `pretext`.
+        validation: Share of the videos that is held out.
     """
 
     def __init__(
@@ -59,9 +61,11 @@ class PretextData(VideoData):
         validation_clips: int = 512,
         test_clips: int = 1024,
         on_broken: Literal["stop", "skip"] = "stop",
+        protocol: Protocol = "pretext",
+        validation: float = 0.1,
         **shared: Any,
     ) -> None:
-        super().__init__(**{"protocol": "pretext", "validation": 0.1, **shared})
+        super().__init__(protocol=protocol, validation=validation, **shared)
         for name, given in (("tasks", tasks), ("first", first)):
             if len(set(given)) < len(given) or not set(given) <= set(get_args(Task)):
                 raise ConfigError(f"{name}: expected some of {', '.join(get_args(Task))}, each once, got {list(given)}")

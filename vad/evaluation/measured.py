@@ -3,9 +3,11 @@
 import math
 from collections.abc import Mapping
 from dataclasses import dataclass
-from typing import Any, NamedTuple, get_args
+from typing import Any, Literal, NamedTuple, get_args
 
 from vad.benchmarks.benchmark import Grid
+
+Measured = Grid | Literal["clips"]  # lengths that frames were compared at, or clips of pretext tasks
 
 
 class Estimate(NamedTuple):
@@ -23,10 +25,10 @@ class Metrics:
     method: str
     benchmark: str
     protocol: str
-    grid: Grid
+    grid: Measured
     headline: str
     metrics: Mapping[str, Estimate]  # name with suffix ("", "_smoothed", "_paper") or "[kind]"
-    constant: Mapping[str, float]  # the same names for a constant score through the same chain
+    constant: Mapping[str, float]  # the same names for a constant score through the same chain, or by chance
     chain: Mapping[str, Any]  # steps of the paper's chain, and what in it leaks
     counts: Mapping[str, Any]
 
@@ -55,7 +57,7 @@ class Metrics:
         for key in ("metrics", "constant", "chain", "counts"):
             if not isinstance(value[key], Mapping):
                 raise TypeError(f"{key} must be an object")
-        if value["grid"] not in get_args(Grid):
+        if value["grid"] not in ("clips", *get_args(Grid)):
             raise ValueError(f"there is no grid '{value['grid']}'")
         return cls(
             method=value["method"],

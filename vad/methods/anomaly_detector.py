@@ -31,7 +31,7 @@ from torch import Tensor
 from vad import __version__
 from vad.aggregation import Fusion, HeadStatistics, fuse
 from vad.datamodules.video_data import VideoData
-from vad.errors import RunError, VadError
+from vad.errors import ConfigError, RunError, VadError
 from vad.files import atomic_write
 from vad.training.batchnorm import estimating_batchnorm, synchronise_batchnorm
 from vad.training.checkpoint import load_weights_only
@@ -255,6 +255,13 @@ class AnomalyDetector(Collecting):
             made_anew=tuple(name for name in ours if name not in taken),
             left_out=tuple(name for name in theirs if name not in taken),
         )
+
+    def take_over(self, path: str | Path) -> str:
+        """Take over what a pretext run learned, from its `encoder.ckpt` (`--finetune`); says what matched.
+
+        Overridden by detectors that have such an encoder.
+        """
+        raise ConfigError(f"{path}: {type(self).__name__} has no encoder that pretext tasks train")
 
     def on_matching_loaded(self) -> None:
         """Called after weights were taken over; overridden where the training holds copies of them."""

@@ -86,7 +86,7 @@ class PretextMethod(Collecting):
             }
         )
         self.probe: Probe = "none"  # what is done to the clips that `columns` sees
-        self.broken: set[str] = set()  # videos that could not be read while this process trained
+        self.broken: set[str] = set()  # videos that this process could not read
         self._learned: list[dict[str, Tensor]] = []
         self._validated: list[dict[str, Tensor]] = []
 
@@ -165,7 +165,8 @@ class PretextMethod(Collecting):
         self.log_dict({f"val_{name}": value for name, value in rates(validated, self.tasks).items()})
 
     def columns(self, batch: ClipBatch) -> dict[str, Tensor]:
-        """For each clip: the class `said` of its task, `target`, `task`, `video`, `label`, `valid`, and its `vector`."""
+        """For each clip: the class `said` of its task, `target`, `task`, `video`, `label`, `valid` and `vector`."""
+        self.broken |= set(batch.broken)
         clips, valid = self.seen(batch, learning=False)
         vectors = self.encoded(clips)
         said = torch.full_like(batch.target, -1)
