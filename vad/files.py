@@ -22,6 +22,11 @@ def cache_root() -> Path:
     return Path(os.environ.get("VAD_CACHE", "cache"))
 
 
+def runs_root() -> Path:
+    """`$VAD_RUNS`, by default `runs/`: what was trained lies below it."""
+    return Path(os.environ.get("VAD_RUNS", "runs"))
+
+
 @contextmanager
 def atomic_write(path: str | Path) -> Iterator[IO[bytes]]:
     """Open a binary stream whose content appears at `path` completely or not at all.
