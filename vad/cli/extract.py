@@ -3,9 +3,11 @@
 import sys
 from argparse import ArgumentError, ArgumentParser
 from collections.abc import Callable, Sequence
+from pathlib import Path
 from types import TracebackType
 from typing import TYPE_CHECKING, Self
 
+from vad import files
 from vad.errors import ConfigError
 
 if TYPE_CHECKING:
@@ -78,14 +80,38 @@ def objects(arguments: Sequence[str]) -> None:
 
 def features(arguments: Sequence[str]) -> None:
     """The features of some splits of a benchmark."""
-    launch = launch_options(arguments)
+    processes, device, on_broken, rest = launch_options(arguments)
     from vad.extract.encoders import Encoder
     from vad.extract.features import FeatureRecipe
 
     parser = link("features", "Vectors of an encoder for the snippets of every video, into the cache.")
-    parser.add_subclass_arguments(Encoder, "encoder", required=True, help="An encoder, such as EfficientNetLite0.")
+    known = "An encoder, such as EfficientNetLite0, or the run of a pretext method, by its folder."
+    parser.add_subclass_arguments(Encoder, "encoder", required=True, help=known)
     parser.add_class_arguments(FeatureRecipe, skip={"encoder"})
-    carry_out_link(parser, FeatureRecipe, *launch)
+    carry_out_link(parser, FeatureRecipe, processes, device, on_broken, arrange_encoder(rest))
+
+
+def arrange_encoder(arguments: Sequence[str]) -> list[str]:
+    """The command line with the encoder's name before its arguments, as the parser needs it, and a run as
+    `RunEncoder`."""
+    named: list[str] = []
+    rest: list[str] = []
+    words = iter(arguments)
+    for word in words:
+        option, given, value = word.partition("=")
+        if option != "--encoder":
+            rest.append(word)
+            continue
+        value = value if given else next(words, "")
+        named += ["--encoder", "RunEncoder", "--encoder.run", value] if is_run(value) else ["--encoder", value]
+    return [*named, *rest]
+
+
+def is_run(value: str) -> bool:
+    """Whether the value of --encoder means a run, by its folder or the path below `$VAD_RUNS`, and not a class."""
+    if "/" in value:
+        return not value.startswith("{")
+    return bool(value) and any((root / value / "encoder.ckpt").is_file() for root in (Path(), files.runs_root()))
 
 
 def link(name: str, description: str) -> "jsonargparse.ArgumentParser":

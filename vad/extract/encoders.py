@@ -144,6 +144,41 @@ class FileEncoder(Encoder):
         return LoadedFileEncoder(self, device)
 
 
+@dataclass(frozen=True, kw_only=True)
+class RunEncoder(Encoder):
+    """The encoder that a run of a pretext method left as `encoder.ckpt`: a vector for each clip.
+
+    It learned from whole frames that were stretched to its size: the recipe's `stretch` shows it the like. Recipes hold
+    experiment, variant and seed of the run and the hash of its weights, not the folder that it lies in.
+
+    Args:
+        run: The run's folder, or its path below `$VAD_RUNS`, such as `anomaly_ssl_synthetic/base/seed-0`.
+        random: The same network with weights drawn by seed 0, to compare with. It is of no run: all whose networks and
+            sizes are alike share its features.
+        precision: `bf16` is faster on GPUs and on CPUs that have it, and less exact.
+        batch: Clips at a time; changes no result but the last digits. `None` for 4 on a CPU and 64 on a GPU.
+    """
+
+    run: str
+    random: bool = False
+    precision: Literal["fp32", "bf16"] = "fp32"
+    batch: int | None = None
+
+    def __post_init__(self) -> None:
+        check_batch(self, self.batch)
+
+    def content(self) -> dict[str, Any]:
+        from vad.extract.run_encoder import described
+
+        content = {**super().content(), **described(self.run)}
+        return {**content, "run": None, "weights": "random"} if self.random else content
+
+    def load(self, device: str) -> LoadedEncoder:
+        from vad.extract.run_encoder import LoadedRunEncoder
+
+        return LoadedRunEncoder(self, device)
+
+
 def in_batches(network: Callable[[np.ndarray], np.ndarray], clips: np.ndarray, batch: int) -> np.ndarray:
     """Vectors float32 (B, D) of any number of clips (B, ...), of which a network sees `batch` at a time."""
     parts = [network(clips[first : first + batch]) for first in range(0, len(clips), batch)]
