@@ -14,7 +14,8 @@ from toy_cubes import NoMotion, ToyBenchmark
 from vad import cache
 from vad.datamodules.tubes import TubeData
 from vad.extract.crops import CropRecipe
-from vad.extract.teachers import Teacher
+from vad.extract.detectors import Detector
+from vad.extract.teachers import Teacher, TeacherRecipe
 from vad.types import Split, Video
 
 CLASSES, LOGITS, FRAMES = 4, 6, 40
@@ -23,6 +24,14 @@ CLASSES, LOGITS, FRAMES = 4, 6, 40
 @dataclass(frozen=True)
 class ToyTeacher(Teacher):
     """Stands for a teacher in the recipe's hash; nothing is ever extracted here."""
+
+    def load(self, device: str) -> Any:
+        raise AssertionError("nothing is extracted in these tests")
+
+
+@dataclass(frozen=True)
+class ToyDetector(Detector):
+    """Stands for a detector in the recipe's hash."""
 
     def load(self, device: str) -> Any:
         raise AssertionError("nothing is extracted in these tests")
@@ -44,7 +53,8 @@ class ToyTracks(ToyBenchmark):
 def tube_data(
     *, videos: int = 4, grey: bool = True, teacher: bool = True, objects: int = 2, **options: Any
 ) -> TubeData:
-    """Tubes of the toy benchmark, in the cache: 16 x 16, with `CLASSES` probabilities and `LOGITS` of a teacher."""
+    """Tubes of the toy benchmark, in the cache: 16 x 16, with `CLASSES` probabilities and `LOGITS` of a teacher, of
+    tubes that are scored too where no `detector` is given."""
     options = {"batch_size": 16, "size": 16, "validation": 0.25, **options}
     benchmark = ToyTracks(videos=videos, grey=grey)
     data = TubeData(benchmark=benchmark, motion=NoMotion(), teacher=ToyTeacher() if teacher else None, **options)
@@ -57,8 +67,8 @@ def fill(data: TubeData, objects: int = 2) -> None:
     for recipe, video in data.missing():
         if isinstance(recipe, CropRecipe):
             arrays = generate(video, recipe, objects)
-        elif recipe == data.teacher:
-            probability = cache.entry(data.benchmark.dataset, data.learned, video.id).read("probability", mmap=False)
+        elif isinstance(recipe, TeacherRecipe):
+            probability = cache.entry(data.benchmark.dataset, recipe.crops, video.id).read("probability", mmap=False)
             arrays = {"logits": np.pad(probability * 4 - 2, ((0, 0), (0, LOGITS - CLASSES))).astype(np.float16)}
         else:
             arrays = {}

@@ -4,13 +4,14 @@ import numpy as np
 import pytest
 import toy_tubes
 from toy_cubes import NoMotion, ToyBenchmark
-from toy_tubes import CLASSES, LOGITS, ToyTeacher, ToyTracks, odd_objects, tube_data
+from toy_tubes import CLASSES, LOGITS, ToyDetector, ToyTeacher, ToyTracks, odd_objects, tube_data
 
 from vad import cache
 from vad.datamodules.tubes import TubeData
 from vad.datamodules.video_data import ends_of_chains
 from vad.errors import CacheError, ConfigError, DataError
 from vad.extract.extraction import Extraction
+from vad.extract.teachers import TeacherRecipe
 from vad.types import Part, Video
 
 
@@ -30,7 +31,7 @@ def test_a_training_batch_holds_the_whole_windows_of_its_keys(in_memory, grey) -
         (data.batchnorm_dataloader(), data.fit_videos()),
     ):
         crop, probability = (sample_by_sample(data, data.learned, videos, name) for name in ("crop", "probability"))
-        logits = sample_by_sample(data, data.teacher, videos, "logits")
+        logits = sample_by_sample(data, data.teachers[data.learned], videos, "logits")
         seen = []
         for batch in loader:
             assert batch.tubes.shape[1:] == (25, 16, 16, 1 if grey else 3)
@@ -44,7 +45,7 @@ def test_a_training_batch_holds_the_whole_windows_of_its_keys(in_memory, grey) -
 
 
 def test_scored_tubes_have_seven_frames_and_row_i_of_the_record_key_i() -> None:
-    data = tube_data()
+    data = tube_data(detector=ToyDetector())
     record = data.score_record()
     crop, probability, frames, boxes = (
         sample_by_sample(data, data.scored, data.score_videos(), name)
@@ -63,6 +64,18 @@ def test_scored_tubes_have_seven_frames_and_row_i_of_the_record_key_i() -> None:
     assert [video.frames for video in record.videos] == [40] * 4 and record.offsets[-1] == len(frames)
     assert len(odd_objects(data)) == len(record)
     assert set(record.frame) >= {0, 39}, "no frame at the ends of a clip is left out"
+
+
+def test_without_a_detector_scored_tubes_come_with_the_teacher_s_logits() -> None:
+    data = tube_data()
+    logits = sample_by_sample(data, data.teachers[data.scored], data.score_videos(), "logits")
+    keys = []
+    for batch in data.test_dataloader():
+        for row, key in enumerate(batch.key.tolist()):
+            np.testing.assert_array_equal(batch.logits[row], logits[key])
+        keys += batch.key.tolist()
+    assert sorted(keys) == list(range(len(logits))) and keys
+    assert next(iter(tube_data(teacher=False).test_dataloader())).logits is None
 
 
 def test_the_estimate_sees_the_middle_of_every_training_tube_in_order() -> None:
@@ -85,8 +98,12 @@ def test_the_recipes_are_those_of_the_paper() -> None:
     assert (learned.border, scored.border) == ("drop", "repeat") and (learned.every, scored.every) == (5, 1)
     assert learned.size == scored.size == 64 and learned.grey and learned.probability and scored.probability
     assert learned.objects == scored.objects and learned.confidence == 0.5 and learned.cover is None
-    assert data.recipes() == [learned.objects, learned, data.teacher, scored]
-    assert ends_of_chains(data.recipes()) == [data.teacher, scored]
+    teachers = [TeacherRecipe(learned, ToyTeacher()), TeacherRecipe(scored, ToyTeacher())]
+    assert data.recipes() == [learned.objects, learned, scored, *teachers]
+    assert ends_of_chains(data.recipes()) == teachers
+    seeing = TubeData(benchmark=ToyBenchmark(), detector=ToyDetector(), teacher=ToyTeacher())
+    assert seeing.recipes()[3:] == [TeacherRecipe(seeing.learned, ToyTeacher())]
+    assert ends_of_chains(seeing.recipes()) == [seeing.scored, seeing.teachers[seeing.learned]]
     without = TubeData(benchmark=ToyBenchmark(), motion=NoMotion())
     assert without.recipes() == [without.learned.objects, without.learned, without.scored]
 
@@ -109,7 +126,8 @@ def test_objects_are_those_of_cubes_too() -> None:
 def test_long_tubes_are_needed_of_training_videos_and_short_ones_of_scored_videos(protocol, fit, score) -> None:
     data = TubeData(benchmark=ToyTracks(), motion=NoMotion(), teacher=ToyTeacher(), protocol=protocol)
     needed = {recipe.key: {video.split for video in data.needed(recipe)} for recipe in data.recipes()}
-    assert needed[data.learned.key] == needed[data.teacher.key] == fit and needed[data.scored.key] == score
+    for tubes, splits in ((data.learned, fit), (data.scored, score)):
+        assert needed[tubes.key] == needed[data.teachers[tubes].key] == splits
     assert needed[data.learned.objects.key] == {video.split for video in data.needed()} == fit | score
     assert len(data.missing()) == sum(len(data.needed(recipe)) for recipe in data.recipes())
     toy_tubes.fill(data)
@@ -126,7 +144,8 @@ def test_tubes_of_a_split_that_is_read_both_ways_stay_apart() -> None:
 
 def test_a_training_video_that_a_teacher_could_not_see_is_left_out() -> None:
     data = tube_data(validation=0)
-    cache.entry(data.benchmark.dataset, data.teacher, "train/01").mark_broken("it is cut short", identity={})
+    learned = data.teachers[data.learned]
+    cache.entry(data.benchmark.dataset, learned, "train/01").mark_broken("it is cut short", identity={})
     assert data.broken() == {"train/01": "it is cut short"}
     assert [video.id for video in data.fit_videos()] == ["train/00", "train/02", "train/03"]
 
@@ -140,7 +159,7 @@ def test_objects_of_every_fifth_frame_are_learned_from_and_all_are_scored() -> N
 
 def test_without_a_teacher_no_logits_are_read() -> None:
     data = tube_data(teacher=False)
-    assert data.teacher is None and next(iter(data.train_dataloader())).logits is None
+    assert not data.teachers and next(iter(data.train_dataloader())).logits is None
 
 
 class Joined(ToyTracks):
@@ -163,7 +182,7 @@ def test_entries_are_joined_along_the_parts_of_a_video() -> None:
         loader = data.estimate_dataloader() if split == "train" else data.test_dataloader()
         got = np.concatenate([batch.tubes.numpy() for batch in loader])
         np.testing.assert_array_equal(got, expected[:, 1:8] if split == "train" else expected)
-    answers = [cache.entry(data.benchmark.dataset, data.teacher, f"train/0{i}") for i in (0, 1)]
+    answers = [cache.entry(data.benchmark.dataset, data.teachers[data.learned], f"train/0{i}") for i in (0, 1)]
     frames = [cache.entry(data.benchmark.dataset, data.learned, f"train/0{i}").read("frame") for i in (0, 1)]
     expected = np.concatenate([answers[0].read("logits")[frames[0] >= 30], answers[1].read("logits")[frames[1] < 30]])
     (batch,) = data.train_dataloader()

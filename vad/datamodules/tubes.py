@@ -83,7 +83,8 @@ class TubeData(VideoData):
         confidence: Detector boxes above this.
         min_area: Smallest (w + 1)(h + 1) of a box, in pixels of the video.
         cover: A box goes when a larger one covers more than this share of it; `None` to keep all.
-        teacher: Whose logits are learned; `None` for none.
+        teacher: Whose logits are learned; `None` for none. Without a detector, whose class probabilities say how odd an
+            object is, tubes that are scored come with its logits too.
         every: Objects of every so manieth training frame are learned from.
         reach: Frames to each side that a training tube holds; objects without them are left out.
         size: Width and height of a tube.
@@ -132,19 +133,21 @@ class TubeData(VideoData):
 
         self.learned = tubes(reach, "drop", every)
         self.scored = tubes(REACH, "repeat", 1)
-        self.teacher = None if teacher is None else TeacherRecipe(self.learned, teacher)
+        self.teachers: dict[CropRecipe, TeacherRecipe] = {}  # of tubes -> who says what they show
+        if teacher is not None:
+            taught = (self.learned, self.scored) if detector is None else (self.learned,)
+            self.teachers = {recipe: TeacherRecipe(recipe, teacher) for recipe in taught}
         self._indices: dict[tuple[CropRecipe, tuple[str, ...]], ObjectIndex] = {}
         self._rows: dict[tuple[CropRecipe, tuple[str, ...]], TubeRows] = {}
 
     def recipes(self) -> list[Extraction]:
-        taught = [] if self.teacher is None else [self.teacher]
-        return [self.learned.objects, self.learned, *taught, self.scored]
+        return [self.learned.objects, self.learned, self.scored, *self.teachers.values()]
 
     def splits(self, recipe: Extraction | None = None) -> tuple[Split, ...]:
-        if recipe == self.scored:
-            return protocol_splits(self.protocol).score
-        if recipe is not None and recipe in (self.learned, self.teacher):
-            return protocol_splits(self.protocol).fit
+        splits = protocol_splits(self.protocol)
+        for tubes, read in ((self.learned, splits.fit), (self.scored, splits.score)):
+            if recipe is not None and recipe in (tubes, self.teachers.get(tubes)):
+                return read
         return super().splits(recipe)
 
     def setup(self, stage: str) -> None:
@@ -205,8 +208,8 @@ class TubeData(VideoData):
 
     def _read(self, tubes: CropRecipe, index: ObjectIndex) -> TubeRows:
         logits = None
-        if self.teacher is not None and tubes == self.learned:
-            answers = [cache.entry(self.benchmark.dataset, self.teacher, part.source) for part in index.parts]
+        if (teacher := self.teachers.get(tubes)) is not None:
+            answers = [cache.entry(self.benchmark.dataset, teacher, part.source) for part in index.parts]
             logits = StackedRows(
                 "logits", [Stretch(a, s.start, s.stop) for a, s in zip(answers, index.stretches, strict=True)]
             )
