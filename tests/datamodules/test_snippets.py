@@ -194,3 +194,14 @@ def test_a_truncated_file_is_an_error_that_names_it() -> None:
     path.write_bytes(path.read_bytes()[:-8])
     with pytest.raises(CacheError, match="look"):
         snippets(LOOK).read(0, 0)
+
+
+@pytest.mark.parametrize("align", ["truncate", "interpolate"])
+def test_some_rows_are_those_of_all(align) -> None:
+    random = np.random.default_rng(0)
+    write(LOOK, "v", random.normal(size=(10, 1, 3)))
+    write(MOVE, "v", random.normal(size=(11, 1, 2)))
+    found = snippets(LOOK, MOVE, align=align)
+    for stream in range(2):
+        some = found.read(0, stream, np.array([0, 3, 4, 9]))
+        assert torch.equal(some, found.read(0, stream)[[0, 3, 4, 9]])

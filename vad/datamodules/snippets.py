@@ -121,12 +121,14 @@ class Snippets:
         """Width of a vector as `read` gives it."""
         return int(self._rows[stream].row_shape[1]) * (2 if self.relative == "append" else 1)
 
-    def read(self, video: int, stream: int) -> Tensor:
-        """Every snippet of one video, (n, crops, dim), float16 or float32.
+    def read(self, video: int, stream: int, among: np.ndarray | None = None) -> Tensor:
+        """Snippets of one video, (n, crops, dim), float16 or float32: all, or those at int64 (n,), ascending.
 
-        Raises `DataError` for a value that is no finite number.
+        What is relative is so to the snippets that are read. Raises `DataError` for a value that is no finite number.
         """
         place = self._places[stream][self.offsets[video] : self.offsets[video + 1]]
+        if among is not None:
+            place = place[among]
         lower = np.floor(place).astype(np.int64)
         rows = torch.from_numpy(self._rows[stream].gather(lower))
         if (place != lower).any():  # interpolated
