@@ -8,6 +8,7 @@ import math
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from functools import cached_property
+from pathlib import Path
 from typing import Any, Literal
 
 import torch
@@ -16,12 +17,14 @@ from torch import Tensor, nn
 from torch.nn import functional
 
 from vad.distributed import gather_by_key, summed, world_size
-from vad.errors import ConfigError
+from vad.errors import ConfigError, RunError
 from vad.methods.anomaly_detector import AnomalyDetector
 from vad.metrics.frame import auroc
 from vad.mil import bag_probability, cross_entropy, global_mean, ramp, ranks, smoothness, sparsity, top_count
-from vad.networks.stream_fusion import Fuse, Norm, StreamFusion
-from vad.networks.temporal import Temporal, TemporalEncoder
+from vad.networks.encoder_files import matching, read_encoder
+from vad.networks.snippet_encoder import SnippetEncoder
+from vad.networks.stream_fusion import Norm
+from vad.networks.temporal import Temporal
 from vad.types import BagBatch
 
 
@@ -55,20 +58,18 @@ class Bags:
         return ranks(self.score, self.real)
 
 
-class SnippetScorer(nn.Module):
-    """Streams of snippets to rows and their logits: fusion, temporal encoder, a head of two layers."""
+class SnippetScorer(SnippetEncoder):
+    """A snippet encoder with a head of two layers: a logit for each row."""
 
-    def __init__(
-        self, dims: Sequence[int], width: int, *, fuse: Fuse, norm: Norm, dropout: float, **temporal: Any
-    ) -> None:
-        super().__init__()
-        self.fusion = StreamFusion(dims, width, fuse=fuse, norm=norm, dropout=dropout)
-        self.temporal = TemporalEncoder(width, dropout=dropout, **temporal)
+    def __init__(self, dims: Sequence[int], width: int, *, dropout: float, **encoder: Any) -> None:
+        super().__init__(dims, width, dropout=dropout, **encoder)
         self.head = nn.Sequential(nn.Linear(width, 128), nn.ReLU(), nn.Dropout(dropout), nn.Linear(128, 1))
 
-    def forward(self, streams: Sequence[Tensor], real: Tensor) -> tuple[Tensor, Tensor]:
+    def forward(  # type: ignore[override]  # it shares the encoder's parts and their names, and is used as none
+        self, streams: Sequence[Tensor], real: Tensor
+    ) -> tuple[Tensor, Tensor]:
         """Rows (N, L, width) and logits (N, L) of streams (N, L, D_i)."""
-        rows = self.temporal(self.fusion(streams, real), real)
+        rows = super().forward(streams, real)
         return rows, self.head(rows)[..., 0]
 
 
@@ -169,10 +170,9 @@ class MILDetector(AnomalyDetector):
                 fuse="concat" if fuse == "late" else fuse,
                 norm=norm,
                 dropout=dropout,
-                kind=temporal,
+                temporal=temporal,
                 layers=layers,
                 heads=heads,
-                head_width=min(128, max(1, width // heads)),
                 window=window,
             )
             for part in ([(dim,) for dim in used] if fuse == "late" else [used])
@@ -296,6 +296,22 @@ class MILDetector(AnomalyDetector):
         value = auroc(bags["label"].cpu().numpy(), bags["probability"].double().cpu().numpy())
         if not math.isnan(value):  # bags of one label
             self.log("val_bag_auroc", value)
+
+    def take_over(self, path: str | Path) -> str:
+        """Start from the encoder that `vad.methods.feature_ssl` wrote; says what matched.
+
+        Raises `RunError` for a file that holds no encoder of snippets, or none with a tensor of this shape.
+        """
+        if self.fuse == "late":
+            raise ConfigError("fuse: a pretrained encoder joins its streams early; expected concat, sum or gated")
+        file = read_encoder(path)
+        if file.kind != "snippet":
+            raise RunError(
+                f"{path}: holds an encoder of {file.kind}s; features of its snippets are what this one learns from"
+            )
+        matched = matching(self.scorers[0], file)
+        self.on_matching_loaded()
+        return matched
 
     def configure_optimizers(self) -> Any:
         return torch.optim.Adam(self.parameters(), lr=self.learning_rate, weight_decay=self.weight_decay)
