@@ -155,8 +155,9 @@ class RunEncoder(Encoder):
         run: The run's folder, or its path below `$VAD_RUNS`, such as `anomaly_ssl_synthetic/base/seed-0`.
         random: The same network with weights drawn by seed 0, to compare with. It is of no run: all whose networks and
             sizes are alike share its features.
-        precision: `bf16` is faster on GPUs and on CPUs that have it, and less exact.
-        batch: Clips at a time; changes no result but the last digits. `None` for 4 on a CPU and 64 on a GPU.
+        precision: `bf16` is four times as fast on CPUs that have it, and less exact.
+        batch: Clips at a time; changes no result but the last digits. `None` for 2 on a CPU, where caches hold no more,
+            and 64 on a GPU.
     """
 
     run: str

@@ -30,7 +30,7 @@ class LoadedRunEncoder:
         file = read_video_encoder(path)
         assert file.size is not None
         self.size, self.frames = file.size, file.frames
-        self._batch = settings.batch or (4 if device == "cpu" else 64)
+        self._batch = settings.batch or (2 if device == "cpu" else 64)
         self._device = torch.device(device)
         self._half = settings.precision == "bf16"
         network = drawn(file) if settings.random else restored(file, path)
