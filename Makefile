@@ -11,7 +11,7 @@ NICE ?=
 RUNS := $(or $(VAD_RUNS),runs)
 
 .DEFAULT_GOAL := help
-.PHONY: help setup demo composed-weak ped2-lbr-spr-cpu ped2-lbr-spr-ablation ped2-ssmtl-cpu test test-slow faults lint format bench clean
+.PHONY: help setup demo composed-weak ped2-lbr-spr-cpu ped2-lbr-spr-ablation ped2-ssmtl-cpu ssmtl-heads test test-slow faults lint format bench clean
 
 help: ## this list
 	@grep -hE '^[a-z0-9-]+:.*## ' $(MAKEFILE_LIST) | sed -E 's/^([a-z0-9-]+):.*## /\1\t/' | awk -F '\t' '{printf "  make %-18s %s\n", $$1, $$2}'
@@ -49,6 +49,12 @@ ped2-lbr-spr-ablation: $(READY) ## what SPR, motion boxes and the motion network
 	$(SHORT) --name short-no-motion-boxes --data.motion null
 	$(SHORT) --name short-motion-network --model.motion true --data.flow true
 	$(BIN)/vad compare $(RUNS)/lbr_spr_ucsd_ped2_cpu
+
+ssmtl-heads: $(READY) ## what each of SSMTL's heads brings on generated footage, and what each says of kinds of objects
+	$(BIN)/vad data make --benchmark Synthetic
+	$(BIN)/vad sweep experiments/sweeps/ssmtl_heads_synthetic.yaml --workers $(WORKERS) --processes $(WORKERS)
+	$(BIN)/vad compare $(RUNS)/ssmtl_synthetic
+	$(BIN)/python experiments/object_kinds.py $(RUNS)/ssmtl_synthetic/teacher/seed-0
 
 test: $(READY) ## the tests, at most 10 minutes on 2 cores
 	$(NICE) $(BIN)/python -m pytest -n $(WORKERS) --dist loadfile
