@@ -39,6 +39,7 @@ def report(runs: "Sequence[Run]", out: Path, notes: Sequence[str] = ()) -> None:
     from vad.comparison.curves import benchmark_of, video_curves
     from vad.comparison.difference import differences, sentence
     from vad.comparison.page import page
+    from vad.comparison.probes import probe_sentences
     from vad.comparison.table import comma_separated, markdown, tables
 
     if out.exists() and not out.is_dir():
@@ -50,6 +51,9 @@ def report(runs: "Sequence[Run]", out: Path, notes: Sequence[str] = ()) -> None:
         console.print(_terminal(table, console.width))
     curves, sentences, notes = {}, {}, list(notes)
     for setting, members in found.items():
+        if setting.pretext:  # nothing was scored
+            sentences[setting] = probe_sentences(members)
+            continue
         try:
             benchmark = benchmark_of(members[0].runs[0])
             curves[setting] = video_curves(members, benchmark)

@@ -71,13 +71,16 @@ class _Parser(LightningCLI):
             "--checkpoint",
             type=Literal["last", "best"],
             default="last",
-            help="The checkpoint that becomes the detector.",
+            help="The checkpoint that becomes the detector, or the encoder of a pretext method.",
         )
         parser.add_argument(
             "--name", type=str | None, default=None, help="The variant's name instead of its overrides."
         )
         parser.add_argument(
-            "--finetune", type=str | None, default=None, help="Start from the detector of this run folder."
+            "--finetune",
+            type=str | None,
+            default=None,
+            help="Start from the detector, or the encoder, of this run: its folder, or the path of it below $VAD_RUNS.",
         )
         parser.add_argument("--log", type=Tracker, default="wandb", help="Where curves go; log.csv is always written.")
         parser.add_argument("--fresh", action="store_true", help="Move an old run folder aside and begin anew.")

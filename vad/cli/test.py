@@ -1,4 +1,4 @@
-"""`vad test RUN [--benchmark B] [options]`: score and evaluate a run."""
+"""`vad test RUN [--benchmark B] [options]`: measure a run."""
 
 from collections.abc import Sequence
 from pathlib import Path
@@ -9,7 +9,8 @@ from vad.evaluation import Metrics
 USAGE = """usage: vad test RUN [--benchmark B ...] [options of the experiment]
 
 Scores the run's detector and writes scores.npz and metrics.json into RUN, or, on another benchmark or other videos,
-below RUN/test/. What is tested already is not tested again without --fresh. 'vad fit --help' lists the options."""
+below RUN/test/. Of a pretext method the tasks are measured on held-out training videos; metrics.json alone is written.
+What is tested already is not tested again without --fresh. 'vad fit --help' lists the options."""
 
 
 def main(arguments: Sequence[str]) -> None:
@@ -39,10 +40,14 @@ def table(metrics: Metrics) -> str:
     """What was measured, one metric a line, the headline first."""
     names = sorted(metrics.metrics, key=lambda name: (name != metrics.headline, name))
     width = max(map(len, names), default=0)
-    lines = [f"{metrics.method} on {metrics.benchmark} ({metrics.protocol}, grid {metrics.grid})"]
+    if metrics.protocol == "pretext":
+        how, guessed = "{clips:,} clips of {videos} held-out videos".format(**metrics.counts), "chance"
+    else:
+        how, guessed = f"grid {metrics.grid}", "constant"
+    lines = [f"{metrics.method} on {metrics.benchmark} ({metrics.protocol}, {how})"]
     for name in names:
         value, low, high = metrics.metrics[name]
         interval = "" if low is None or high is None else f"  [{low:.4f}, {high:.4f}]"
-        constant = f"  constant {metrics.constant[name]:.4f}" if name in metrics.constant else ""
+        constant = f"  {guessed} {metrics.constant[name]:.4f}" if name in metrics.constant else ""
         lines.append(f"  {name:<{width}}  {value:.4f}{interval}{constant}")
     return "\n".join(lines)

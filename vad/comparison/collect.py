@@ -18,7 +18,12 @@ class Setting(NamedTuple):
     benchmark: str
     protocol: str
     grid: str
-    frames: int  # evaluated: runs over other sizes of a generated benchmark, or over some of its videos, stand apart
+    evaluated: int  # frames, or clips: runs on other sizes of a generated benchmark, or on some videos, stand apart
+
+    @property
+    def pretext(self) -> bool:
+        """Whether accuracies of pretext tasks were measured, on clips, rather than scores of frames."""
+        return self.protocol == "pretext"
 
 
 @dataclass(frozen=True)
@@ -31,8 +36,9 @@ class Run:
 
     @property
     def setting(self) -> Setting:
-        frames = self.metrics.counts.get("frames", 0)
-        return Setting(self.metrics.benchmark, self.metrics.protocol, self.metrics.grid, frames)
+        measured = self.metrics
+        unit = "clips" if measured.grid == "clips" else "frames"
+        return Setting(measured.benchmark, measured.protocol, measured.grid, measured.counts.get(unit, 0))
 
     @property
     def name(self) -> str:

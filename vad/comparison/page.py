@@ -3,13 +3,15 @@
 import html
 import json
 import math
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from importlib import resources
 from string import Template
 
 from vad.comparison.collect import Row, Setting
 from vad.comparison.curves import VideoCurves
+from vad.comparison.probes import PROBES
 from vad.comparison.table import Line, Table, percent
+from vad.datamodules.pretext import TASKS
 from vad.evaluation import Estimate
 
 EXPLANATION = (
@@ -18,6 +20,13 @@ EXPLANATION = (
     "smoothing for every method, <code>_paper</code> the method's published chain. <code>_derived</code> regions come "
     "from masks and are not comparable with published region figures. Settings of different protocols are never ranked "
     "together."
+)
+OF_PRETEXT = (
+    "Accuracies of pretext tasks are percent of the clips of held-out training videos whose class can be told; "
+    "intervals are 95 % percentile intervals of a bootstrap over these videos. <code>_frozen</code>: of clips that "
+    "repeat one frame, <code>_blank</code>: of clips whose middle is hidden; what is told of these better than by "
+    "chance is told by a shortcut, not by time. <code>neighbours_auroc</code>: how well abnormal videos are told from "
+    "normal ones by the labels of their nearest neighbours. None of these says how well anomalies are detected."
 )
 CURVES = (
     "The curve is the share of test frames with a lower smoothed score: a monotone map that puts all methods on one "
@@ -40,8 +49,9 @@ def page(
         blocks.append(_counts(members[0]))
         blocks.append(_html_table(table))
         blocks.append(_intervals(members))
-        blocks.append(_list([*sentences.get(table.setting, ()), *_chains(members)]))
-        blocks.append(_kinds(members))
+        chains = [] if table.setting.pretext else _chains(members)
+        blocks.append(_list([*sentences.get(table.setting, ()), *chains]))
+        blocks.append(_probes(members) if table.setting.pretext else _kinds(members))
         if curves.get(table.setting):
             name = " / ".join(map(str, table.setting))
             data[name] = {
@@ -64,9 +74,15 @@ def page(
         title="Video anomaly detection: comparison",
         subtitle=f"{number} run{'s' if number != 1 else ''} in {len(rows)} setting{'s' if len(rows) != 1 else ''}",
         body="\n".join(block for block in blocks if block),
-        footer=EXPLANATION,
+        footer="</p><p>".join(_explanations(rows)),
         data=json.dumps(data, separators=(",", ":")).replace("</", "<\\/"),
     )
+
+
+def _explanations(settings: Iterable[Setting]) -> list[str]:
+    """What the figures are, for the kinds of settings that are there."""
+    kinds = {setting.pretext for setting in settings}
+    return [EXPLANATION] * (False in kinds) + [OF_PRETEXT] * (True in kinds)
 
 
 def _html_table(table: Table) -> str:
@@ -130,6 +146,14 @@ def _kinds(rows: Sequence[Row]) -> str:
     lines = tuple(Line((row.name, *(percent(row.estimate(kind)) for kind in kinds))) for row in rows)
     title = f"<h3>{html.escape(prefix[:-1])} for each kind of anomaly</h3>"
     return title + _html_table(Table(rows[0].setting, headings, lines))
+
+
+def _probes(rows: Sequence[Row]) -> str:
+    """Accuracies of clips that do not show what is asked, task by task."""
+    names = [f"{task}_{probe}" for task in TASKS for probe in PROBES if any(row.estimate(task) for row in rows)]
+    lines = tuple(Line((row.name, *(percent(row.estimate(name)) for name in names))) for row in rows)
+    title = f"<h3>Probes: clips {' and clips '.join(PROBES.values())}</h3>"
+    return title + _html_table(Table(rows[0].setting, ("method", *names), lines))
 
 
 def _chains(rows: Sequence[Row]) -> list[str]:

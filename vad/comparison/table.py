@@ -6,6 +6,7 @@ from collections.abc import Mapping, Sequence
 from typing import NamedTuple
 
 from vad.comparison.collect import Row, Setting
+from vad.datamodules.pretext import TASKS
 from vad.evaluation import Estimate
 
 # What a table shows besides the headline, in this order, where a row has it; the CSV holds everything.
@@ -24,6 +25,10 @@ SHOWN = (
     "tbdc",
     "rbdc_derived",
     "tbdc_derived",
+    *TASKS,
+    "pretext_accuracy_frozen",
+    "pretext_accuracy_blank",
+    "neighbours_auroc",
 )
 
 
@@ -42,8 +47,10 @@ class Table(NamedTuple):
 
     @property
     def title(self) -> str:
-        benchmark, protocol, grid, frames = self.setting
-        return f"{benchmark}, {protocol}, grid {grid}, {frames:,} frames"
+        benchmark, protocol, grid, evaluated = self.setting
+        if self.setting.pretext:
+            return f"{benchmark}, {protocol}, {evaluated:,} clips of held-out training videos"
+        return f"{benchmark}, {protocol}, grid {grid}, {evaluated:,} frames"
 
 
 def percent(estimate: Estimate | None, *, interval: bool = False) -> str:
@@ -80,11 +87,12 @@ def tables(rows: Mapping[Setting, Sequence[Row]]) -> list[Table]:
 def _table(setting: Setting, rows: Sequence[Row]) -> Table:
     headline = rows[0].headline
     others = [name for name in SHOWN if name != headline and any(row.estimate(name) for row in rows)]
-    headings = ("method", f"{headline} [95 %]", *others, "seeds", "deviation", "parameters", "fit", "frames/s")
+    unit = "clips" if setting.pretext else "frames"
+    headings = ("method", f"{headline} [95 %]", *others, "seeds", "deviation", "parameters", "fit", f"{unit}/s")
     lines = []
     for row in rows:
         deviation = row.deviation(headline)
-        speed = row.provenance("frames_per_second")
+        speed = row.provenance(f"{unit}_per_second")
         lines.append(
             Line(
                 (
@@ -119,7 +127,7 @@ def comma_separated(rows: Mapping[Setting, Sequence[Row]]) -> str:
     """Every metric of every run, one line each: value and interval as fractions."""
     stream = io.StringIO()
     writer = csv.writer(stream, lineterminator="\n")
-    writer.writerow(["benchmark", "protocol", "grid", "frames", "method", "run", "metric", "value", "low", "high"])
+    writer.writerow(["benchmark", "protocol", "grid", "evaluated", "method", "run", "metric", "value", "low", "high"])
     for setting, members in rows.items():
         for row in members:
             for run in row.runs:
