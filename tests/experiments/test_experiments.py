@@ -11,6 +11,7 @@ from vad import cache
 from vad.cli.experiment import parse, parse_settings
 from vad.cli.fit import main as fit
 from vad.extract.features import Features
+from vad.methods.feature_ssl import FeatureSSL
 from vad.methods.mil_detector import MILDetector
 from vad.runs import RunFolder
 from vad.sweeps import read_sweep
@@ -34,22 +35,30 @@ def test_an_experiment_parses_and_instantiates(path: Path) -> None:
 def test_an_experiment_trains_one_step_on_generated_footage(
     path: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    tubes = "TubeData" in path.read_text()
-    frames = 26 if tubes else 14  # the tubes that SSMTL learns from hold 25
+    kind = path.read_text()
+    tubes, clips, features = "TubeData" in kind, ".clips.ClipData" in kind, "FeatureClipData" in kind
+    frames = 26 if tubes or clips else 14  # the tubes that SSMTL learns from hold 25
     monkeypatch.setenv("VAD_DATA", str(write_ped_tree(tmp_path / "data", frames=frames)))
     words = ["--config", str(path), "--config", str(FOLDER / "small.yaml"), "--data.batch_size", "8"]
     words += ["--trainer.limit_train_batches", "1", "--trainer.accelerator", "cpu", "--log", "csv"]
     words += ["--trainer.enable_progress_bar", "false", "--out", str(tmp_path / "run")]
-    if "BagData" in path.read_text():
+    if clips or features:  # short clips, of which two speeds fit
+        words += ["--data.length", "8", "--data.speeds", "[1, 2]", "--model.speeds", "2", "--data.window", "20"]
+        words += ["--data.gap", "6", "--data.per_window", "1", "--data.validation_clips", "8"]
+        words += ["--data.hold_out", "videos", "--trainer.max_steps", "1", "--data.checkpoint_every", "1"]
+    if "BagData" in kind or features:
         words += ["--benchmark", "toy_bags.ToyWeak", "--trainer.max_steps", "1", "--data.checkpoint_every", "1"]
         generate_features(words)
+    elif clips:
+        words += ["--benchmark", "UCSDPed2", "--data.frames", "null", "--data.size", "[24, 16]"]
+        words += ["--model.encoder", "small", "--model.kinetics", "null", "--model.size", "null"]
     else:
         words += ["--benchmark", "UCSDPed2"]
         motion = (
             "BackgroundSubtraction" if tubes else "FrameDifference"
         )  # training clips move too little for the latter
         words += ["--data.detector", "null", "--data.motion", f"vad.extract.motion.{motion}"]  # needs no weights
-        if "min_area" in path.read_text():  # the squares are smaller than anybody in a real benchmark
+        if "min_area" in kind:  # the squares are smaller than anybody in a real benchmark
             words += ["--data.min_area", "100"]
         if tubes:  # without weights there is nobody to learn from; small tubes, since the networks are whole
             words += ["--data.teacher", "null", "--model.heads", "[arrow, irregularity, middle]"]
@@ -57,13 +66,14 @@ def test_an_experiment_trains_one_step_on_generated_footage(
         extract_here(parse(words).data)
     fit(words)
     run = RunFolder(tmp_path / "run")
-    assert run.detector.is_file() and len(run.log.read_text().splitlines()) == 2
+    assert run.encoder.is_file() if clips or features else run.detector.is_file()
+    assert len(run.log.read_text().splitlines()) == 2
 
 
 def generate_features(words: list[str]) -> None:
     """Noise of the right widths, where an experiment expects the features of its benchmark."""
     experiment = parse(words)
-    assert isinstance(experiment.model, MILDetector)
+    assert isinstance(experiment.model, MILDetector | FeatureSSL)
     dims, random = iter(experiment.model.dims), np.random.default_rng(0)
     for recipe in experiment.data.recipes():
         assert isinstance(recipe, Features)
