@@ -1,5 +1,6 @@
 """Snippet features whose values say which snippet of which video they are of, for pretext tasks on features."""
 
+from itertools import product
 from typing import Any
 
 import numpy as np
@@ -42,7 +43,9 @@ class Sequences(ToyWeak):
 def sequence_data(**options: Any) -> FeatureClipData:
     """Clips of rows (video, snippet, cosine, sine, noise), in the cache; the crops of a place differ by 2."""
     data = FeatureClipData(benchmark=Sequences(), features=[PLACE, TURN], **{**OPTIONS, **options})
-    for recipe, video in data.missing():
+    for recipe, video in product((PLACE, TURN), (v for s in data.benchmark.splits for v in data.benchmark.videos(s))):
+        if cache.entry(data.benchmark.dataset, recipe, video.id).exists():
+            continue
         number, count = int(video.id[-1]), (video.frames or 0) // SNIPPET
         place = np.stack([np.full(count, number), np.arange(count)], -1)
         crops = place[:, None] + np.array([-1, 1])[:, None]

@@ -11,6 +11,7 @@ from bag_batches import bag_batch
 from toy_bags import bag_data
 from toy_sequences import sequence_data
 
+from vad.cli.fit import main as fit
 from vad.datamodules.pretext import TASKS
 from vad.errors import ConfigError, RunError
 from vad.methods.feature_ssl import FeatureSSL
@@ -144,3 +145,33 @@ def test_what_no_detector_can_begin_with_is_refused(tmp_path: Path) -> None:
         MILDetector(**SMALL).take_over(path)
     with pytest.raises(ConfigError, match="learns from FeatureClipData, not from BagData"):
         make().save_encoder(path, bag_data())  # type: ignore[arg-type]
+
+
+FEATURES = """
+    benchmark: toy_sequences.Sequences
+    features:
+      - {class_path: toy_bags.ToyFeatures, init_args: {name: place, dim: 2, crops: 2}}
+      - {class_path: toy_bags.ToyFeatures, init_args: {name: turn, dim: 3, crops: 1}}
+"""
+NETWORK = "{dims: [2, 3], width: 16, heads: 2, temporal: conv, norm: standard}"
+TRAINER = (
+    "trainer: {max_steps: 1, accelerator: cpu, devices: 1, enable_progress_bar: false, enable_model_summary: false}"
+)
+
+
+def test_finetune_names_the_run_of_pretext_tasks_that_a_detector_begins_with(tmp_path: Path) -> None:
+    pretext, mil = tmp_path / "pretext.yaml", tmp_path / "mil.yaml"
+    model = f"model: {{class_path: vad.methods.feature_ssl.FeatureSSL, init_args: {NETWORK}}}"
+    data = f"data:\n  class_path: vad.datamodules.feature_clips.FeatureClipData\n  init_args:{FEATURES}"
+    pretext.write_text(f"{model}\n{data}    batch_size: 32\n    checkpoint_every: 1\n{TRAINER}\n")
+    model = f"model: {{class_path: vad.methods.mil_hims.MILHIMS, init_args: {NETWORK}}}"
+    data = f"data:\n  class_path: vad.datamodules.bags.BagData\n  init_args:{FEATURES}"
+    mil.write_text(f"{model}\n{data}    batch_size: 4\n    checkpoint_every: 1\n{TRAINER}\n")
+    sequence_data()
+    fit(["--config", str(pretext), "--log", "csv", "--out", str(tmp_path / "pretext")])
+    fit(["--config", str(mil), "--log", "csv", "--out", str(tmp_path / "mil"), "--finetune", str(tmp_path / "pretext"),
+         "--model.learning_rate", "0", "--model.weight_decay", "0"])  # fmt: skip
+    learned = read_encoder(tmp_path / "pretext" / "encoder.ckpt").weights
+    begun = MILDetector.load_detector(tmp_path / "mil" / "detector.ckpt").scorers[0].state_dict()
+    for name in ("fusion.project.0.weight", "temporal.convolution.weight"):
+        assert torch.equal(begun[name], learned[name])
