@@ -30,7 +30,7 @@ from vad.errors import ConfigError
 from vad.methods.pretext_method import PretextMethod, Seen
 from vad.networks.encoder_files import EncoderFile, matching, read_encoder, write_encoder
 from vad.networks.video_encoders import VideoEncoderName, load_kinetics, video_encoder
-from vad.training.clip_augmentation import as_float, augmented, pieces
+from vad.training.clip_augmentation import blurred, jittered, masked, normalising, pieces, recoloured
 from vad.types import ClipBatch
 
 # Colours that the public Kinetics weights of R(2+1)D and R3D were trained with.
@@ -48,13 +48,14 @@ class AnomalySSL(PretextMethod):
         size: Width and height of the pieces that are learned from; `None` for whole frames.
         min_motion: Pieces in which less moves (`vad.training.clip_augmentation.motion_map`) teach order, speed and
             arrow nothing: their class cannot be told.
-        jitter: See `vad.training.clip_augmentation.augmented`.
-        blur: Likewise.
-        mask: Likewise.
-        flip: Likewise.
+        jitter: Brightness, contrast and saturation of a clip change by up to this share.
+        blur: Greatest share of a blurred copy that a clip is mixed with.
+        mask: Share of the clips whose top and bottom, where clocks stand, are hidden.
+        flip: Mirror half of the clips, left and right only: gravity is a cue.
         tasks: See `PretextMethod`.
         speeds: See `PretextMethod`.
         task_weights: See `PretextMethod`.
+        both_ways: See `PretextMethod`.
         hidden: See `PretextMethod`.
         dropout: See `PretextMethod`.
         optimizer: See `PretextMethod`.
@@ -77,6 +78,7 @@ class AnomalySSL(PretextMethod):
         tasks: Sequence[Task] = ("order", "speed", "arrow", "change"),
         speeds: int = 4,
         task_weights: Mapping[str, float] | None = None,
+        both_ways: bool = True,
         hidden: int = 256,
         dropout: float = 0.2,
         optimizer: Literal["sgd", "adamw"] = "sgd",
@@ -90,6 +92,7 @@ class AnomalySSL(PretextMethod):
             tasks=tasks,
             speeds=speeds,
             task_weights=task_weights,
+            both_ways=both_ways,
             hidden=hidden,
             dropout=dropout,
             optimizer=optimizer,
@@ -108,21 +111,26 @@ class AnomalySSL(PretextMethod):
         self.network = network.to(memory_format=torch.channels_last_3d)  # type: ignore[call-overload]  # stubs lack it
         if kinetics is not None:
             load_kinetics(self.network, kinetics)
-        self.register_buffer("mean", torch.tensor(MEAN).view(3, 1, 1, 1), persistent=False)
-        self.register_buffer("std", torch.tensor(STD).view(3, 1, 1, 1), persistent=False)
+        self.mean: Tensor
+        self.std: Tensor
+        self.register_buffer("mean", torch.tensor(MEAN), persistent=False)
+        self.register_buffer("std", torch.tensor(STD), persistent=False)
 
     def seen(self, batch: ClipBatch, *, learning: bool) -> Seen:
         height, width = batch.clips.shape[2:4]
-        cut = pieces(batch.clips, self.size or (width, height), at_random=learning)
+        cut = pieces(batch.clips, self.size or (width, height), at_random=learning, flip=learning and self.flip)
         still = (cut.motion < self.min_motion) & (batch.task != TASKS.index("change"))
         clips = cut.clips[:, :1].expand_as(cut.clips) if self.probe == "frozen" else cut.clips
-        x = as_float(clips)
-        if self.probe == "blank":
-            h, w = x.shape[3:]
-            x[..., h // 5 : h - h // 5, w // 5 : w - w // 5] = x.mean((1, 2, 3, 4)).view(-1, 1, 1, 1, 1)
-        if learning:
-            x = augmented(x, jitter=self.jitter, blur=self.blur, mask=self.mask, flip=self.flip)
-        return Seen((x - self.mean) / self.std, ~still)
+        if not learning:
+            x = recoloured(clips, normalising(len(clips), self.mean, self.std))
+            if self.probe == "blank":
+                h, w = x.shape[3:]
+                x[..., h // 5 : h - h // 5, w // 5 : w - w // 5] = 0
+            return Seen(x, ~still)
+        x = recoloured(clips, jittered(clips, self.jitter, self.mean, self.std))
+        if self.blur:
+            x = blurred(x, torch.rand(len(x), device=x.device) * self.blur)
+        return Seen(masked(x, self.mask) if self.mask else x, ~still)
 
     def encoded(self, clips: Tensor) -> Tensor:
         vectors: Tensor = self.network(clips)

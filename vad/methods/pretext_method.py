@@ -37,6 +37,8 @@ class PretextMethod(Collecting):
         tasks: What is learned; the data's tasks.
         speeds: How many speeds are told apart.
         task_weights: Weight of each task's loss; `None` for equal ones.
+        both_ways: Learn each clip of the arrow forward and backward, side by side. Our choice: what else is in the clips
+            cancels out, and without it the task may stay at chance (it did on generated footage).
         hidden: Width of the heads' hidden layer.
         dropout: Before a head's last layer.
         optimizer: `sgd` with momentum 0.9, or `adamw`.
@@ -52,6 +54,7 @@ class PretextMethod(Collecting):
         tasks: Sequence[Task] = ("order", "speed", "arrow", "change"),
         speeds: int = 4,
         task_weights: Mapping[str, float] | None = None,
+        both_ways: bool = True,
         hidden: int = 256,
         dropout: float = 0.2,
         optimizer: Literal["sgd", "adamw"] = "sgd",
@@ -68,6 +71,7 @@ class PretextMethod(Collecting):
         self.tasks = tuple(tasks)
         self.speeds = speeds
         self.task_weights = task_weights
+        self.both_ways = both_ways
         self.hidden = hidden
         self.dropout = dropout
         self.optimizer: Literal["sgd", "adamw"] = optimizer
@@ -131,12 +135,18 @@ class PretextMethod(Collecting):
         A task's loss is the mean over its valid clips in the batch of all processes.
         """
         clips, valid = self.seen(batch, learning=learning)
+        tasks, targets = batch.task, batch.target
+        if learning and self.both_ways:
+            arrow = tasks == TASKS.index("arrow")
+            clips = torch.cat([clips, clips[arrow].flip(2 if clips.ndim == 5 else 1)])
+            valid, tasks = torch.cat([valid, valid[arrow]]), torch.cat([tasks, tasks[arrow]])
+            targets = torch.cat([targets, 1 - targets[arrow]])
         vectors = self.encoded(clips)
         sums: dict[str, Tensor] = {}
         for task in self.tasks:
-            of_task = batch.task == TASKS.index(task)
+            of_task = tasks == TASKS.index(task)
             logits = self.heads[task](vectors[of_task]).float()
-            target, counts = batch.target[of_task], valid[of_task].float()
+            target, counts = targets[of_task], valid[of_task].float()
             losses = functional.cross_entropy(logits, target, reduction="none") * counts
             sums[f"{task}_loss"] = losses.sum()
             sums[task] = ((logits.argmax(1) == target).float() * counts).sum()
