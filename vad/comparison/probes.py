@@ -36,7 +36,6 @@ def _shortcuts(row: Row) -> list[str]:
             estimate, guessed = row.estimate(f"{task}_{probe}"), chance(row, task)
             if estimate is None or estimate.low is None or guessed is None or estimate.low <= guessed:
                 continue
-            found.append(
-                f"{row.name}: {task} is told of clips {clips} too, {percent(estimate, interval=True)}: a shortcut"
-            )
+            told = f"{task} is told of clips {clips} too, {percent(estimate, interval=True)}"
+            found.append(f"{row.name}: {told}, which hints at a shortcut")
     return found
