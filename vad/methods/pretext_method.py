@@ -16,6 +16,7 @@ from vad.datamodules.pretext import TASKS, Task
 from vad.datamodules.pretext_data import PretextData
 from vad.distributed import summed, world_size
 from vad.errors import ConfigError
+from vad.training.batchnorm import synchronise_batchnorm
 from vad.training.collecting import Collecting
 from vad.types import ClipBatch
 
@@ -37,8 +38,8 @@ class PretextMethod(Collecting):
         tasks: What is learned; the data's tasks.
         speeds: How many speeds are told apart.
         task_weights: Weight of each task's loss; `None` for equal ones.
-        both_ways: Learn each clip of the arrow forward and backward, side by side. Our choice: what else is in the clips
-            cancels out, and without it the task may stay at chance (it did on generated footage).
+        both_ways: Learn each clip of the arrow forward and backward, side by side. Our choice: what else is in the
+            clips cancels out, and without it the task may stay at chance (it did on generated footage).
         hidden: Width of the heads' hidden layer.
         dropout: Before a head's last layer.
         optimizer: `sgd` with momentum 0.9, or `adamw`.
@@ -122,6 +123,9 @@ class PretextMethod(Collecting):
         """Take over the encoder of another run's `encoder.ckpt`; says what matched."""
 
     # Learning
+
+    def setup(self, stage: str) -> None:
+        synchronise_batchnorm(self, self.trainer.strategy.root_device)
 
     def training_step(self, batch: ClipBatch, batch_idx: int) -> Tensor:
         self.broken |= set(batch.broken)
