@@ -13,6 +13,7 @@ from vad.runs import (
     claim,
     decide,
     difference,
+    find_run,
     folder_of_test,
     identity,
     lock,
@@ -126,7 +127,8 @@ def settings(config: dict[str, Any], out: Path, *, fresh: bool = False) -> Setti
     return Settings(config=config, experiment="e", variant="base", seed=0, fresh=fresh, out=str(out))
 
 
-def test_a_folder_is_new_continued_finished_or_refused(tmp_path: Path) -> None:
+@pytest.mark.parametrize("left", ["detector.ckpt", "encoder.ckpt"])
+def test_a_folder_is_new_continued_finished_or_refused(tmp_path: Path, left: str) -> None:
     folder = RunFolder(tmp_path / "run")
     assert decide(CONFIG, folder).kind == "new"
     write_config(folder, CONFIG)
@@ -135,7 +137,7 @@ def test_a_folder_is_new_continued_finished_or_refused(tmp_path: Path) -> None:
     refused = decide(changed("model/init_args/width", 16), folder)
     assert refused.kind == "refuse"
     assert "model.width: 32 there, 16 here" in refused.reason and "--fresh" in refused.reason
-    folder.detector.touch()
+    (folder.path / left).touch()
     assert decide(CONFIG, folder).kind == "finished"
 
 
@@ -208,6 +210,17 @@ def test_a_test_on_another_benchmark_has_a_folder_of_its_own(tmp_path: Path) -> 
     assert smaller.parent == tmp_path / "test" and smaller.name.startswith("UCSDPed2,batch_size=64")
     with pytest.raises(RunError, match=r"model\.width cannot be changed after training"):
         target(changed("model/init_args/width", 16))
+
+
+def test_a_run_is_found_as_it_is_named_or_below_the_root(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.chdir(tmp_path)
+    monkeypatch.setenv("VAD_RUNS", str(tmp_path / "kept"))
+    (tmp_path / "kept" / "e" / "base" / "seed-0").mkdir(parents=True)
+    assert find_run("e/base/seed-0").path == tmp_path / "kept" / "e" / "base" / "seed-0"
+    (tmp_path / "e" / "base" / "seed-0").mkdir(parents=True)
+    assert find_run("e/base/seed-0").path == Path("e/base/seed-0")
+    with pytest.raises(RunError, match="e/base/seed-1: there is no such run"):
+        find_run("e/base/seed-1")
 
 
 @pytest.mark.parametrize("text", ["", "- 1\n", "a: [\n", "\x00"])
