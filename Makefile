@@ -11,7 +11,7 @@ NICE ?=
 RUNS := $(or $(VAD_RUNS),runs)
 
 .DEFAULT_GOAL := help
-.PHONY: help setup demo composed-weak ped2-lbr-spr-cpu ped2-lbr-spr-ablation ped2-ssmtl-cpu ssmtl-heads test test-slow faults lint format bench clean
+.PHONY: help setup demo composed-weak composed-ssl synthetic-ssl ssl-tasks ped2-lbr-spr-cpu ped2-lbr-spr-ablation ped2-ssmtl-cpu ssmtl-heads test test-slow faults lint format bench clean
 
 help: ## this list
 	@grep -hE '^[a-z0-9-]+:.*## ' $(MAKEFILE_LIST) | sed -E 's/^([a-z0-9-]+):.*## /\1\t/' | awk -F '\t' '{printf "  make %-18s %s\n", $$1, $$2}'
@@ -34,6 +34,23 @@ composed-weak: $(READY) ## weakly supervised methods and their controls on real 
 	$(BIN)/vad sweep experiments/sweeps/contrastive_clustering_composed.yaml --workers $(WORKERS)
 	$(BIN)/python experiments/references.py --config experiments/mil_hims_composed.yaml
 	$(BIN)/vad compare $(RUNS)/mil_hims_composed $(RUNS)/contrastive_clustering_composed $(RUNS)/references_mil_hims_composed
+
+composed-ssl: $(READY) ## pretrain on real clips, then one detector on four kinds of features ($VAD_DATA/surveillance_fight)
+	$(BIN)/vad run --config experiments/anomaly_ssl_composed.yaml --processes $(WORKERS)
+	$(BIN)/vad sweep experiments/sweeps/ssl_composed.yaml --workers $(WORKERS) --processes $(WORKERS)
+	$(BIN)/vad compare $(RUNS)/anomaly_ssl_composed/base $(RUNS)/mil_hims_composed
+
+synthetic-ssl: $(READY) ## the same on generated footage
+	$(BIN)/vad data make --benchmark Synthetic
+	$(BIN)/vad run --config experiments/anomaly_ssl_synthetic.yaml --processes $(WORKERS)
+	$(BIN)/vad sweep experiments/sweeps/ssl_synthetic.yaml --workers $(WORKERS) --processes $(WORKERS)
+	$(BIN)/vad compare $(RUNS)/anomaly_ssl_synthetic/base $(RUNS)/mil_hims_synthetic
+
+ssl-tasks: $(READY) ## what each pretext task teaches, and what it is worth to a detector, on generated footage
+	$(BIN)/vad data make --benchmark Synthetic
+	$(BIN)/vad sweep experiments/sweeps/tasks_synthetic.yaml --workers $(WORKERS) --processes $(WORKERS)
+	$(BIN)/vad sweep experiments/sweeps/ssl_tasks_synthetic.yaml --workers $(WORKERS) --processes $(WORKERS)
+	$(BIN)/vad compare $(RUNS)/anomaly_ssl_synthetic $(RUNS)/mil_hims_synthetic
 
 ped2-lbr-spr-cpu: $(READY) ## UCSD Ped2 with LBR-SPR on a CPU, from frames to metrics ($VAD_DATA/ucsd_ped)
 	$(BIN)/vad run --config experiments/lbr_spr_ucsd_ped2_cpu.yaml --trainer experiments/trainers/cpu.yaml

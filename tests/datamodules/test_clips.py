@@ -1,6 +1,7 @@
 """Clips hold the frames that their task says, whoever reads them, and a broken video is named."""
 
 from collections import Counter
+from dataclasses import replace
 from pathlib import Path
 from types import SimpleNamespace
 from typing import Any
@@ -136,6 +137,17 @@ def test_whole_scenes_are_held_out_and_validated_on_in_turn(footage: Path) -> No
     assert Counter(torch.cat([b.video for b in validated]).tolist()) == {0: 16, 1: 16}
     assert not any(map(same, validated, data.test_dataloader()))
     assert len(clip_data(footage, hold_out="videos").validation_videos()) == 2
+
+
+def test_no_clip_crosses_a_cut(footage: Path) -> None:
+    class Cut(Training):
+        def videos(self, split: Split) -> list[Video]:
+            return [replace(v, cuts=(33,)) for v in super().videos(split) if v.frames and v.frames >= 65]
+
+    data = ClipData(benchmark=Cut(str(footage)), **{**OPTIONS, "checkpoint_every": 6, "validation": 0.0})
+    for batch in batches(data):
+        for frames, task in zip(numbers(batch), batch.task.tolist(), strict=True):
+            assert TASKS[task] == "change" or len({bool(f >= 33) for f in frames}) == 1
 
 
 def test_frames_of_the_cache_are_those_that_would_be_decoded(footage: Path) -> None:

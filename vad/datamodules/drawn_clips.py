@@ -4,6 +4,7 @@ number -> two videos, a window of each -> clips of both, each with a task -> the
 """
 
 from collections.abc import Sequence
+from itertools import pairwise, zip_longest
 from typing import Literal, NamedTuple
 
 import numpy as np
@@ -27,6 +28,7 @@ class DrawnClips(Dataset[ClipBatch]):
         ids: Names of the videos, for what is said of broken ones.
         lengths: int64 (v,), frames of each video.
         labels: int64 (v,), 0 normal, 1 abnormal, -1 unknown.
+        cuts: Frames of each video at which material was joined: no window crosses one.
         tasks: What clips carry in turn.
         first: What clips carry in the first `first_pairs` pairs instead.
         first_pairs: See `first`.
@@ -35,7 +37,8 @@ class DrawnClips(Dataset[ClipBatch]):
         per_window: Clips of a window.
         seed: Seed of everything.
         stage: Another number gives other draws: one for each pass.
-        in_turn: Take the videos in turn, so that each gives equally many clips, instead of drawing them.
+        in_turn: Take the videos, or what lies between their cuts, in turn, so that each gives equally many clips,
+            instead of drawing them.
         on_broken: `stop` raises at a video that cannot be read; `skip` draws another pair, and the batch names it.
     """
 
@@ -46,6 +49,7 @@ class DrawnClips(Dataset[ClipBatch]):
         lengths: np.ndarray,
         labels: np.ndarray,
         *,
+        cuts: Sequence[Sequence[int]] = (),
         tasks: Sequence[Task],
         first: Sequence[Task] = (),
         first_pairs: int = 0,
@@ -59,7 +63,13 @@ class DrawnClips(Dataset[ClipBatch]):
     ) -> None:
         self.rows = rows
         self.ids = tuple(ids)
-        self.lengths = lengths
+        shortest = max(rules.needs(task) for task in tasks)
+        self.takes = [
+            (video, Window(start, stop))  # frames that were taken in one go
+            for video, (length, its_cuts) in enumerate(zip_longest(lengths.tolist(), cuts, fillvalue=()))
+            for start, stop in pairwise((0, *its_cuts, length))
+            if stop - start >= shortest
+        ]
         self.labels = labels
         self.tasks = tuple(tasks)
         self.first = tuple(first)
@@ -102,11 +112,14 @@ class DrawnClips(Dataset[ClipBatch]):
 
     def _attempt(self, pair: int, attempt: int, broken: dict[str, None]) -> "Pair | None":
         random = np.random.default_rng((self.seed, self.stage, pair, attempt))
-        count = len(self.ids)
+        count = len(self.takes)
         first = pair % count if self.in_turn and attempt == 0 else int(random.integers(count))
-        videos = first, (first + int(random.integers(1, count))) % count if count > 1 else first
-        sizes = [min(self.window, int(self.lengths[v])) for v in videos]
-        starts = [int(random.integers(int(self.lengths[v]) - size + 1)) for v, size in zip(videos, sizes, strict=True)]
+        second = (first + int(random.integers(1, count))) % count if count > 1 else first
+        videos, takes = zip(self.takes[first], self.takes[second], strict=True)
+        sizes = [min(self.window, len(take)) for take in takes]
+        starts = [
+            int(random.integers(take.start, take.stop - size + 1)) for take, size in zip(takes, sizes, strict=True)
+        ]
         windows = Window(0, sizes[0]), Window(sizes[0], sum(sizes))  # in one count of the frames of both
         tasks = self.first if pair < self.first_pairs else self.tasks
         number = np.arange(2 * self.per_window)

@@ -3,6 +3,7 @@
 from abc import abstractmethod
 from collections.abc import Sequence
 from functools import cached_property
+from itertools import pairwise
 from typing import Any, Literal, get_args
 
 import numpy as np
@@ -141,7 +142,11 @@ class PretextData(VideoData):
         broken = self.broken()
         left = [video for video in self._sources if video.id not in broken]
         counts = self.row_counts(left)
-        found = [video for video, count in zip(left, counts, strict=True) if count >= self.shortest]
+        found = [
+            video
+            for video, count in zip(left, counts.tolist(), strict=True)
+            if any(stop - start >= self.shortest for start, stop in pairwise((0, *video.cuts, count)))
+        ]
         if not found:
             raise DataError(
                 f"{self.benchmark.name}: none of {len(self._sources)} videos has the {self.shortest} frames that the "
@@ -195,6 +200,7 @@ class PretextData(VideoData):
             [video.id for video in videos],
             self.row_counts(videos),
             np.array([-1 if video.label is None else video.label for video in videos], np.int64),
+            cuts=[video.cuts for video in videos],
             tasks=self.tasks,
             first=self.first if stage == TRAINING else (),
             first_pairs=self.first_steps * self._pairs if stage == TRAINING else 0,
