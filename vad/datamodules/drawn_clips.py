@@ -65,7 +65,7 @@ class DrawnClips(Dataset[ClipBatch]):
         self.ids = tuple(ids)
         shortest = max(rules.needs(task) for task in tasks)
         self.takes = [
-            (video, Window(start, stop))  # frames that were taken in one go
+            Take(video, start, stop)
             for video, (length, its_cuts) in enumerate(zip_longest(lengths.tolist(), cuts, fillvalue=()))
             for start, stop in pairwise((0, *its_cuts, length))
             if stop - start >= shortest
@@ -115,11 +115,9 @@ class DrawnClips(Dataset[ClipBatch]):
         count = len(self.takes)
         first = pair % count if self.in_turn and attempt == 0 else int(random.integers(count))
         second = (first + int(random.integers(1, count))) % count if count > 1 else first
-        videos, takes = zip(self.takes[first], self.takes[second], strict=True)
-        sizes = [min(self.window, len(take)) for take in takes]
-        starts = [
-            int(random.integers(take.start, take.stop - size + 1)) for take, size in zip(takes, sizes, strict=True)
-        ]
+        takes = self.takes[first], self.takes[second]
+        sizes = [min(self.window, take.stop - take.start) for take in takes]
+        starts = [int(random.integers(t.start, t.stop - size + 1)) for t, size in zip(takes, sizes, strict=True)]
         windows = Window(0, sizes[0]), Window(sizes[0], sum(sizes))  # in one count of the frames of both
         tasks = self.first if pair < self.first_pairs else self.tasks
         number = np.arange(2 * self.per_window)
@@ -129,22 +127,30 @@ class DrawnClips(Dataset[ClipBatch]):
         frames = np.stack([clip.frames for clip in drawn])
         needed = np.unique(frames)
         rows = []
-        for video, window, start in zip(videos, windows, starts, strict=True):
+        for take, window, start in zip(takes, windows, starts, strict=True):
             inside = needed[(needed >= window.start) & (needed < window.stop)]
             try:
-                rows.append(self.rows.read(video, inside - window.start + start))
+                rows.append(self.rows.read(take.video, inside - window.start + start))
             except VideoError:
                 if self.on_broken == "stop":
                     raise
-                broken[self.ids[video]] = None
+                broken[self.ids[take.video]] = None
                 return None
         return Pair(
             rows=np.concatenate(rows),
             frame=np.searchsorted(needed, frames),
             task=task,
             target=np.array([clip.target for clip in drawn]),
-            video=np.array(videos)[own],
+            video=np.array([take.video for take in takes])[own],
         )
+
+
+class Take(NamedTuple):
+    """Frames [start, stop) of a video that were taken in one go."""
+
+    video: int
+    start: int
+    stop: int
 
 
 class Pair(NamedTuple):

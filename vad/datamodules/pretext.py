@@ -11,6 +11,7 @@ prediction, abrupt change detection. How they are drawn is our choice throughout
 """
 
 from collections.abc import Sequence
+from dataclasses import dataclass
 from itertools import permutations
 from typing import Literal, NamedTuple, get_args
 
@@ -26,7 +27,8 @@ BLOCKS = 4  # of a clip whose order is to be verified
 SHUFFLES = tuple(p for p in permutations(range(BLOCKS)) if p not in ((0, 1, 2, 3), (3, 2, 1, 0)))
 
 
-class Window(NamedTuple):
+@dataclass(frozen=True)
+class Window:
     """Frames [start, stop) that clips are cut from."""
 
     start: int

@@ -128,7 +128,6 @@ class PretextMethod(Collecting):
         synchronise_batchnorm(self, self.trainer.strategy.root_device)
 
     def training_step(self, batch: ClipBatch, batch_idx: int) -> Tensor:
-        self.broken |= set(batch.broken)
         loss, sums = self.terms(batch, learning=True)
         self._learned.append(sums)
         return loss
@@ -138,6 +137,7 @@ class PretextMethod(Collecting):
 
         A task's loss is the mean over its valid clips in the batch of all processes.
         """
+        self.broken |= set(batch.broken)
         clips, valid = self.seen(batch, learning=learning)
         tasks, targets = batch.task, batch.target
         if learning and self.both_ways:
