@@ -5,9 +5,8 @@
     arrow    forward or backward                                            backward 1
     change   one clip, or another from some frame on                        changed 1
 
-Reconstruction of the pretext tasks that the abstract of "Anomaly-aware self-supervised feature learning for weakly
-supervised video anomaly detection" (CVIU 257, 2025) names: temporal order verification, speed prediction, arrow of time
-prediction, abrupt change detection. How they are drawn is our choice throughout.
+A reconstruction of the tasks that the abstract of the anomaly-aware SSL paper (CVIU 257, 2025, 104379) names: temporal
+order verification, speed prediction, arrow of time prediction, abrupt change detection. How they are drawn is our choice.
 """
 
 from collections.abc import Sequence

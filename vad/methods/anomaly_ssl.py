@@ -1,9 +1,9 @@
 """Anomaly-aware self-supervised pretraining: an encoder learns from the time of surveillance footage itself.
 
-Paper: "Anomaly-aware self-supervised feature learning for weakly supervised video anomaly detection" (title shortened by
-its keywords), CVIU 257, 2025, 104379. A reconstruction: only the abstract is public to us. It says that four pretext
-tasks (temporal order, speed, arrow of time, abrupt change) pretrain an encoder directly on the footage of anomaly
-benchmarks, before a detector learns from labels of whole videos. Backbone, sizes, losses and schedule are our choice.
+Paper: anomaly-aware self-supervised feature learning, CVIU 257, 2025, 104379. A reconstruction: only the abstract is
+public to us. It says that four pretext tasks (temporal order, speed, arrow of time, abrupt change) pretrain an encoder
+directly on the footage of anomaly benchmarks, before a detector learns from labels of whole videos. Backbone, sizes,
+losses and schedule are our choice.
 
     clips (B, T, H, W, 3) -> pieces where something moves -> augmented -> encoder -> (B, D)
         -> head `order`    four blocks as they were | permuted
