@@ -6,7 +6,7 @@
     change   one clip, or another from some frame on                        changed 1
 
 A reconstruction of the tasks that the abstract of the anomaly-aware SSL paper (CVIU 257, 2025, 104379) names: temporal
-order verification, speed prediction, arrow of time prediction, abrupt change detection. How they are drawn is our choice.
+order verification, speed prediction, arrow of time prediction, abrupt change detection. How they are drawn: our choice.
 """
 
 from collections.abc import Sequence
