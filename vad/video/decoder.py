@@ -17,12 +17,20 @@ if TYPE_CHECKING:
 
 
 class Decoder:
-    """Decodes on from `next`, or from a key packet. What FFmpeg raises passes through; what it gives is checked."""
+    """Decodes on from `next`, or from a key packet. What FFmpeg raises passes through; what it gives is checked.
 
-    def __init__(self, path: Path, verdict: Verdict, *, strict: bool) -> None:
+    Args:
+        path: The file.
+        verdict: What is known of it.
+        strict: Raise at damage.
+        skip: Leave out pictures before the one asked for that no other refers to, about half of footage with B-frames.
+    """
+
+    def __init__(self, path: Path, verdict: Verdict, *, strict: bool, skip: bool = False) -> None:
         self._path = path
         self._verdict = verdict
         self.strict = strict
+        self._skip = skip
         self._converter, self._scaler = VideoReformatter(), VideoReformatter()  # each is set up once
         self._by_position = np.argsort(verdict.position)
         self._positions = verdict.position[self._by_position]
@@ -31,6 +39,7 @@ class Decoder:
     def _open(self) -> None:
         self._container, self._stream = packets.open_stream(self._path, strict=self.strict)
         self.sought = False  # it has decoded on from the start of the file
+        self._skipping = False  # what the open stream does at the moment
         self._stand(before=0, packet=0)
 
     def _stand(self, *, before: int, packet: int) -> None:
@@ -39,6 +48,7 @@ class Decoder:
         self._shown: list[VideoFrame] = []  # decoded, not asked for yet; the last comes first
         self._drained = False
         self._first = before  # frames before this one belong to an earlier key packet, and may be wrong
+        self._asked = before  # frames before this one are not asked for
         self.next = before
 
     def close(self) -> None:
@@ -87,6 +97,12 @@ class Decoder:
             self._drained = True
         elif self._ordinal >= self._verdict.packets or packet.size != self._verdict.length[self._ordinal]:
             raise VideoError(self._path, f"packet {self._ordinal} is another than when the file was examined")
+        if self._skip and packet.size:
+            # A packet that shows nothing may be the second field of the frame asked for.
+            skipping = 0 <= self._verdict.number[self._ordinal] < self._asked
+            if skipping != self._skipping:
+                self._stream.codec_context.skip_frame = "NONREF" if skipping else "DEFAULT"
+                self._skipping = skipping
         shown = packets.decode(packet, self._ordinal)
         self._ordinal += bool(packet.size)
         self._shown = [*reversed(shown), *self._shown]
@@ -103,11 +119,11 @@ class Decoder:
             number = -1 if frame.pts is None else int(self._verdict.number[frame.pts])
             if number < self._first:
                 continue
-            if number != self.next:
+            if number != self.next and not (self._skip and self.next < number <= self._asked):
                 raise VideoError(self._path, f"decoding gives frame {number} where frame {self.next} belongs")
             if frame.is_corrupt and self.strict:
                 raise VideoError(self._path, f"frame {number} is damaged")
-            self.next += 1
+            self.next = number + 1
             return frame
 
     def read(self, index: int, out: np.ndarray) -> None:
@@ -117,6 +133,7 @@ class Decoder:
         of another size always comes out of the decoded one, so that it is the same whether it was compared or not.
         """
         frame = None
+        self._asked = index
         while self.next <= index:
             frame = self._following()
             if frame is None:

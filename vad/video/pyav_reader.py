@@ -38,6 +38,7 @@ class PyAVReader(LocalReader):
         self._recent: OrderedDict[tuple[int, tuple[int, ...]], np.ndarray] = OrderedDict()  # by index and shape
         self._decoder: Decoder | None = None
         self._from_start = True
+        self._skip = verdict.codec == "h264"  # in HEVC, what FFmpeg counts as unreferenced may be referred to
 
     def __len__(self) -> int:
         return self.verdict.frames
@@ -90,6 +91,10 @@ class PyAVReader(LocalReader):
         try:
             self._decode(index, out)
         except VideoError:
+            if self._skip:
+                self._skip = False  # a file that only decodes whole, or a damaged one
+                self._read(index, out)
+                return
             if self._from_start:
                 raise
             if not len(self.verdict.checksum):
@@ -113,7 +118,7 @@ class PyAVReader(LocalReader):
         try:
             with packets.errors_name(self.path):
                 if self._decoder is None:
-                    self._decoder = Decoder(self.path, self.verdict, strict=strict)
+                    self._decoder = Decoder(self.path, self.verdict, strict=strict, skip=self._skip)
                     near = from_start or start == 0
                 if not near:
                     self._decoder.seek(int(self._starts[start]))
