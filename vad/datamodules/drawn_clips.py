@@ -89,7 +89,7 @@ class DrawnClips(Dataset[ClipBatch]):
             read.append(self._pair(pair, broken))
         clips = np.empty((len(read), together, *read[0].frame.shape[1:], *read[0].rows.shape[1:]), read[0].rows.dtype)
         for of_pair, out in zip(read, clips, strict=True):
-            np.take(of_pair.rows, of_pair.frame, axis=0, out=out)
+            np.take(of_pair.rows, of_pair.frame, axis=0, out=out, mode="clip")  # the default mode copies twice
         videos = np.concatenate([of_pair.video for of_pair in read])
         return ClipBatch(
             clips=torch.from_numpy(clips.reshape(-1, *clips.shape[2:])),
