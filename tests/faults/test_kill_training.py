@@ -78,7 +78,9 @@ def test_a_killed_training_continues_to_the_same_end(tmp_path) -> None:
 
 @pytest.mark.slow
 @pytest.mark.timeout(1500)
-@pytest.mark.parametrize(("method", "runs"), [("lbr_spr", 20), ("mil_hims", 10), ("contrastive_clustering", 10)])
+@pytest.mark.parametrize(
+    ("method", "runs"), [("lbr_spr", 20), ("ssmtl", 20), ("mil_hims", 10), ("contrastive_clustering", 10)]
+)
 def test_kills_at_random_moments(tmp_path, method: str, runs: int) -> None:
     what = ("--method", method, "--epochs", "25")
     for twin in ("whole", "twin"):

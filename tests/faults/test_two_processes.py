@@ -101,6 +101,11 @@ def test_two_processes_fit_as_one_and_score_exactly_as_one(tmp_path) -> None:
 
 
 @pytest.mark.slow
+def test_two_processes_learn_from_tubes_as_one(tmp_path) -> None:
+    check_two_against_one(tmp_path, "ssmtl", "distillation")
+
+
+@pytest.mark.slow
 @pytest.mark.parametrize("method", ["mil_hims", "contrastive_clustering"])
 def test_two_processes_learn_from_bags_as_one(tmp_path, method: str) -> None:
     check_two_against_one(tmp_path, method, "anomaly")
