@@ -74,7 +74,7 @@ ssmtl-heads: $(READY) ## what each of SSMTL's heads brings on generated footage,
 	$(BIN)/vad data make --benchmark Synthetic
 	$(BIN)/vad sweep experiments/sweeps/ssmtl_heads_synthetic.yaml --workers $(WORKERS) --processes $(WORKERS)
 	$(BIN)/vad compare $(RUNS)/ssmtl_synthetic
-	$(BIN)/python experiments/object_kinds.py $(RUNS)/ssmtl_synthetic/teacher/seed-0
+	$(BIN)/python experiments/object_kinds.py $(RUNS)/ssmtl_synthetic/teacher,*/seed-0
 
 test: $(READY) ## the tests, at most 10 minutes on 2 cores
 	$(NICE) $(BIN)/python -m pytest -n $(WORKERS) --dist loadfile
