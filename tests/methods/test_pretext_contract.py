@@ -17,6 +17,7 @@ import torch
 from test_method_contract import Killed, losses, trainer
 
 import vad.methods
+from vad.methods.anomaly_detector import constructor_arguments
 from vad.methods.pretext_method import PretextMethod
 from vad.networks.encoder_files import read_encoder
 from vad.stages.encoder import require_tasks
@@ -50,12 +51,14 @@ def made(example: ModuleType, seed: int = 0, **options: Any) -> PretextMethod:
     return example.method(**options)
 
 
-def fit(example: ModuleType, folder: Path, epochs: int, kill: int | None = None, **options: Any) -> PretextMethod:
+def fit(
+    example: ModuleType, folder: Path, epochs: int, kill: int | None = None, workers: int = 0, **options: Any
+) -> PretextMethod:
     """Train up to `epochs`, from the folder's last checkpoint if there is one."""
-    method, last = made(example), folder / "last.ckpt"
+    method, data, last = made(example), example.data(num_workers=workers), folder / "last.ckpt"
     try:
         trainer(epochs, folder, kill, **options).fit(
-            method, datamodule=example.data(), ckpt_path=str(last) if last.is_file() else None, weights_only=True
+            method, datamodule=data, ckpt_path=str(last) if last.is_file() else None, weights_only=True
         )
     except Killed:
         assert kill is not None
@@ -73,10 +76,11 @@ def test_the_loss_is_finite_and_falls(example, tmp_path) -> None:
     assert curve[-1] < curve[0]
 
 
-def test_a_continued_training_ends_with_the_same_state_bit_for_bit(example, tmp_path) -> None:
+@pytest.mark.parametrize("workers", [0, 1])
+def test_a_continued_training_ends_with_the_same_state_bit_for_bit(example, tmp_path, workers) -> None:
     fit(example, tmp_path / "whole", 3)
     for kill in (1, 2, None):
-        fit(example, tmp_path / "parts", 3, kill)
+        fit(example, tmp_path / "parts", 3, kill, workers)
     whole, parts = (load_weights_only(tmp_path / name / "last.ckpt") for name in ("whole", "parts"))
     assert whole["state_dict"].keys() == parts["state_dict"].keys()
     for name, tensor in whole["state_dict"].items():
@@ -142,7 +146,7 @@ def test_another_s_encoder_is_taken_over_whole(example, tmp_path) -> None:
 def test_every_argument_is_typed_documented_and_keyword_only(example) -> None:
     cls = type(example.method())
     documentation = "".join(inspect.getdoc(base) or "" for base in cls.__mro__ if issubclass(base, PretextMethod))
-    for name, parameter in list(inspect.signature(cls.__init__).parameters.items())[1:]:
+    for name, parameter in constructor_arguments(cls).items():
         assert parameter.kind is inspect.Parameter.KEYWORD_ONLY, name
         assert parameter.annotation is not inspect.Parameter.empty, name
         assert f"{name}: " in documentation, f"{name} is not documented"

@@ -15,16 +15,15 @@ Each clip carries one task; one pass of the encoder serves all. Afterwards the h
 `vad extract features --encoder RUN` describes snippets by the encoder.
 """
 
-from collections.abc import Mapping, Sequence
 from pathlib import Path
-from typing import Any, Literal
+from typing import Any
 
 import torch
 from torch import Tensor
 
 from vad import __version__
 from vad.datamodules.clips import ClipData
-from vad.datamodules.pretext import TASKS, Task
+from vad.datamodules.pretext import TASKS
 from vad.datamodules.pretext_data import PretextData
 from vad.errors import ConfigError
 from vad.methods.pretext_method import PretextMethod, Seen
@@ -41,6 +40,8 @@ STD = (0.22803, 0.22145, 0.216989)
 class AnomalySSL(PretextMethod):
     """Pretext tasks on clips of footage. Defaults are our reconstruction of the paper's setting; see the module.
 
+    What `PretextMethod` takes may be given too.
+
     Args:
         encoder: `r2plus1d_18` or `r3d_18` in their published shapes, or `small` for CPUs.
         kinetics: File with public Kinetics weights of the encoder to start from, `None` to start at random, as
@@ -52,16 +53,6 @@ class AnomalySSL(PretextMethod):
         blur: Greatest share of a blurred copy that a clip is mixed with.
         mask: Share of the clips whose top and bottom, where clocks stand, are hidden.
         flip: Mirror half of the clips, left and right only: gravity is a cue.
-        tasks: See `PretextMethod`.
-        speeds: See `PretextMethod`.
-        task_weights: See `PretextMethod`.
-        both_ways: See `PretextMethod`.
-        hidden: See `PretextMethod`.
-        dropout: See `PretextMethod`.
-        optimizer: See `PretextMethod`.
-        learning_rate: See `PretextMethod`.
-        weight_decay: See `PretextMethod`.
-        warmup: See `PretextMethod`.
     """
 
     def __init__(
@@ -75,31 +66,10 @@ class AnomalySSL(PretextMethod):
         blur: float = 1.0,
         mask: float = 0.5,
         flip: bool = True,
-        tasks: Sequence[Task] = ("order", "speed", "arrow", "change"),
-        speeds: int = 4,
-        task_weights: Mapping[str, float] | None = None,
-        both_ways: bool = True,
-        hidden: int = 256,
-        dropout: float = 0.2,
-        optimizer: Literal["sgd", "adamw"] = "sgd",
-        learning_rate: float = 0.01,
-        weight_decay: float = 1e-4,
-        warmup: float = 0.05,
+        **shared: Any,
     ) -> None:
         network = video_encoder(encoder)
-        super().__init__(
-            dim=network.dim,
-            tasks=tasks,
-            speeds=speeds,
-            task_weights=task_weights,
-            both_ways=both_ways,
-            hidden=hidden,
-            dropout=dropout,
-            optimizer=optimizer,
-            learning_rate=learning_rate,
-            weight_decay=weight_decay,
-            warmup=warmup,
-        )
+        super().__init__(dim=network.dim, **shared)
         self.encoder = encoder
         self.kinetics = kinetics
         self.size = None if size is None else (size[0], size[1])

@@ -10,7 +10,7 @@ Backward is the order of snippets alone: the frames that a feature was computed 
 heads are dropped, and `--finetune RUN` starts a MIL detector of the same width from fusion and temporal encoder.
 """
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 from pathlib import Path
 from typing import Any, Literal
 
@@ -19,7 +19,7 @@ from torch import Tensor
 
 from vad import __version__
 from vad.datamodules.feature_clips import FeatureClipData
-from vad.datamodules.pretext import TASKS, Task
+from vad.datamodules.pretext import TASKS
 from vad.datamodules.pretext_data import PretextData
 from vad.errors import ConfigError
 from vad.methods.pretext_method import PretextMethod, Seen
@@ -33,6 +33,8 @@ from vad.types import ClipBatch
 class FeatureSSL(PretextMethod):
     """Pretext tasks on clips of snippet features. All defaults are our choice; those of the encoder are MIL's.
 
+    What `PretextMethod` takes may be given too.
+
     Args:
         dims: Width of each stream of features, as the clips join them.
         fuse: How streams become one: see `vad.networks.stream_fusion.StreamFusion`.
@@ -44,15 +46,10 @@ class FeatureSSL(PretextMethod):
         window: Snippets that the attention sees to each side.
         encoder_dropout: In fusion and temporal encoder.
         noise: Deviation of the noise that is added while learning, in units of each channel's deviation in its clip.
-        tasks: See `PretextMethod`.
-        speeds: See `PretextMethod`.
-        task_weights: See `PretextMethod`.
-        hidden: See `PretextMethod`.
-        dropout: See `PretextMethod`.
-        optimizer: See `PretextMethod`.
-        learning_rate: See `PretextMethod`.
-        weight_decay: See `PretextMethod`.
-        warmup: See `PretextMethod`.
+        speeds: See `PretextMethod`, as the others below.
+        optimizer: See there.
+        learning_rate: See there.
+        weight_decay: See there.
     """
 
     def __init__(
@@ -68,15 +65,11 @@ class FeatureSSL(PretextMethod):
         window: int = 256,
         encoder_dropout: float = 0.1,
         noise: float = 0.0,
-        tasks: Sequence[Task] = ("order", "speed", "arrow", "change"),
         speeds: int = 3,
-        task_weights: Mapping[str, float] | None = None,
-        hidden: int = 256,
-        dropout: float = 0.2,
         optimizer: Literal["sgd", "adamw"] = "adamw",
         learning_rate: float = 1e-3,
         weight_decay: float = 1e-2,
-        warmup: float = 0.05,
+        **shared: Any,
     ) -> None:
         if not dims or min(dims) < 1:
             raise ConfigError(f"dims: expected the width of each stream, got {list(dims)}")
@@ -87,15 +80,11 @@ class FeatureSSL(PretextMethod):
             raise ConfigError("temporal: without a temporal encoder no order can be seen; give conv or conv_tf")
         super().__init__(
             dim=width,
-            tasks=tasks,
             speeds=speeds,
-            task_weights=task_weights,
-            hidden=hidden,
-            dropout=dropout,
             optimizer=optimizer,
             learning_rate=learning_rate,
             weight_decay=weight_decay,
-            warmup=warmup,
+            **shared,
         )
         self.dims = tuple(dims)
         self.noise = noise
