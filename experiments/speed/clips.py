@@ -131,7 +131,7 @@ def ffmpeg(inputs: Sequence[Sequence[str]], size: tuple[int, int], frames: int) 
     def calls(target: str) -> list[list[str]]:
         scale = f"scale={size[0]}:{size[1]}:flags=bilinear"
         ends = ["-vf", scale, "-vsync", "0", "-pix_fmt", "rgb24", "-f", "rawvideo", "-y", target]
-        quiet = ["ffmpeg", "-nostdin", "-v", "error", "-filter_threads", "1", "-threads", "1"]
+        quiet = ["ffmpeg", "-nostdin", "-v", "fatal", "-filter_threads", "1", "-threads", "1"]
         return [[*quiet, *given, *ends] for given in inputs]
 
     written = 0
