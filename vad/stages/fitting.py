@@ -16,6 +16,7 @@ from vad.runs import RunFolder, find_run, lock, write_config
 from vad.stages.encoder import require_tasks
 from vad.stages.experiment import Experiment, note_surroundings
 from vad.tracking import close, keep_id, run_id, tracker
+from vad.training.allocation import keep_large_blocks
 from vad.training.checkpoint import AtomicCheckpointIO, EpochCheckpoint, require_checkpoint
 from vad.training.randomness import StepSeed
 from vad.training.throughput import Throughput
@@ -91,6 +92,8 @@ def fit(experiment: Experiment, folder: RunFolder) -> Trainer:
         use_distributed_sampler=False,  # it would deal out anew what BatchOrder has dealt
         num_sanity_val_steps=0,
     )
+    if trainer.strategy.root_device.type == "cpu":
+        keep_large_blocks()
     last = str(folder.last) if folder.last.is_file() else None
     if last is not None:
         require_checkpoint(last, experiment.model)
