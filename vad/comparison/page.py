@@ -24,8 +24,9 @@ EXPLANATION = (
 OF_PRETEXT = (
     "Accuracies of pretext tasks are percent of the clips of held-out training videos whose class can be told; "
     "intervals are 95 % percentile intervals of a bootstrap over these videos. <code>_frozen</code>: of clips that "
-    "repeat one frame, <code>_blank</code>: of clips whose middle is hidden; what is told of these better than by "
-    "chance is told by a shortcut, not by time. <code>neighbours_auroc</code>: how well abnormal videos are told from "
+    "repeat one frame: what is told of these better than by chance is told by a shortcut, not by time. "
+    "<code>_blank</code>: of clips whose middle is hidden: borders tell it, or what moves there. "
+    "<code>neighbours_auroc</code>: how well abnormal videos are told from "
     "normal ones by the labels of their nearest neighbours. None of these says how well anomalies are detected."
 )
 CURVES = (

@@ -16,7 +16,7 @@ def chance(row: Row, name: str) -> float | None:
 
 
 def probe_sentences(rows: Sequence[Row]) -> list[str]:
-    """Chance of each task, and every task of every row that is told of clips that do not show it."""
+    """Chance of each task, and every task of every row that is told of clips in which nothing moves."""
     said: dict[str, list[str]] = {}
     for row in rows:
         known = [(task, value) for task in TASKS if (value := chance(row, task)) is not None]
@@ -31,11 +31,10 @@ def probe_sentences(rows: Sequence[Row]) -> list[str]:
 
 def _shortcuts(row: Row) -> list[str]:
     found = []
-    for probe, clips in PROBES.items():
-        for task in TASKS:
-            estimate, guessed = row.estimate(f"{task}_{probe}"), chance(row, task)
-            if estimate is None or estimate.low is None or guessed is None or estimate.low <= guessed:
-                continue
-            told = f"{task} is told of clips {clips} too, {percent(estimate, interval=True)}"
-            found.append(f"{row.name}: {told}, which hints at a shortcut")
+    for task in TASKS:
+        estimate, guessed = row.estimate(f"{task}_frozen"), chance(row, task)
+        if estimate is None or estimate.low is None or guessed is None or estimate.low <= guessed:
+            continue
+        told = f"{task} is told of clips {PROBES['frozen']} too, {percent(estimate, interval=True)}"
+        found.append(f"{row.name}: {told}, which hints at a shortcut")
     return found

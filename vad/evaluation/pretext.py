@@ -2,7 +2,7 @@
 
 <task>             share of clips whose class was told, of those whose class can be told
 <task>_frozen      the same for clips that repeat one frame: above chance, it was not told by time
-<task>_blank       the same for clips whose middle is hidden: above chance, borders tell it
+<task>_blank       the same for clips whose middle is hidden: above chance, borders tell it, or what moves there
 pretext_accuracy   mean over the tasks, each counting as much; with the same suffixes
 neighbours_auroc   how well held-out abnormal videos are told from normal ones, without training, by the labels of
                    their nearest neighbours among the training videos
