@@ -27,22 +27,25 @@ def walking(count: int = 4, height: int = 96, width: int = 128) -> torch.Tensor:
     return clips
 
 
-def test_the_motion_map_is_highest_where_something_moves_and_the_same_for_any_order() -> None:
-    clips = walking()
-    still = motion_map(clips)
+def test_the_motion_map_is_highest_where_something_moves_at_first() -> None:
+    still = motion_map(walking())
     assert still.shape == (4, 12, 16)
     for clip in range(4):
         row, column = divmod(int(still[clip].argmax()), 16)
-        assert 1 + 2 * clip <= row <= 3 + 2 * clip and 2 * clip <= column <= 2 * clip + 4
-    blocks = clips.view(4, 4, 4, *clips.shape[2:])[:, [2, 0, 3, 1]].reshape(clips.shape)
-    torch.testing.assert_close(motion_map(blocks), still)
+        assert 1 + 2 * clip <= row <= 3 + 2 * clip and 2 * clip <= column <= 2 * clip + 3
+
+
+def test_what_follows_the_first_quarter_does_not_change_where_a_piece_lies() -> None:
+    clips = walking()
+    changed = torch.cat([clips[:, :4], clips.flip(0)[:, 4:]], 1)
+    torch.testing.assert_close(motion_map(changed), motion_map(clips), rtol=0, atol=0)
 
 
 def test_without_drawing_a_piece_holds_what_moves_most() -> None:
     cut = pieces(walking(), (48, 32), at_random=False)
     assert cut.clips.shape == (4, 16, 32, 48, 3)
-    assert ((cut.clips[..., 1] == 250).flatten(2).sum(2) >= 200).all(), "the square is in every frame"
-    assert (cut.motion > 0.01).all()
+    assert ((cut.clips[:, :8, ..., 1] == 250).flatten(2).sum(2) >= 200).all(), "the square is in every frame"
+    assert (cut.motion > 0.003).all()
     assert (
         pieces(torch.full((2, 16, 96, 128, 3), 100, dtype=torch.uint8), (48, 32), at_random=False).motion == 0
     ).all()

@@ -61,7 +61,7 @@ class AnomalySSL(PretextMethod):
         encoder: VideoEncoderName = "r2plus1d_18",
         kinetics: str | None = None,
         size: tuple[int, int] | None = (112, 112),
-        min_motion: float = 0.005,
+        min_motion: float = 0.003,
         jitter: float = 0.4,
         blur: float = 1.0,
         mask: float = 0.5,
