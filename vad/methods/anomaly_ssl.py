@@ -61,7 +61,7 @@ class AnomalySSL(PretextMethod):
         encoder: VideoEncoderName = "r2plus1d_18",
         kinetics: str | None = None,
         size: tuple[int, int] | None = (112, 112),
-        min_motion: float = 0.003,
+        min_motion: float = 0.005,
         jitter: float = 0.4,
         blur: float = 1.0,
         mask: float = 0.5,
@@ -88,8 +88,15 @@ class AnomalySSL(PretextMethod):
 
     def seen(self, batch: ClipBatch, *, learning: bool) -> Seen:
         height, width = batch.clips.shape[2:4]
-        cut = pieces(batch.clips, self.size or (width, height), at_random=learning, flip=learning and self.flip)
-        still = (cut.motion < self.min_motion) & (batch.task != TASKS.index("change"))
+        change = batch.task == TASKS.index("change")
+        cut = pieces(
+            batch.clips,
+            self.size or (width, height),
+            early=change,
+            at_random=learning,
+            flip=learning and self.flip,
+        )
+        still = (cut.motion < self.min_motion) & ~change
         clips = cut.clips[:, :1].expand_as(cut.clips) if self.probe == "frozen" else cut.clips
         if not learning:
             x = recoloured(clips, normalising(len(clips), self.mean, self.std))

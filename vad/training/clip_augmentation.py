@@ -24,25 +24,26 @@ class Pieces(NamedTuple):
 
 
 def motion_map(clips: Tensor) -> Tensor:
-    """How much each cell changes in the first quarter of a clip, float32 (B, H / 8, W / 8), in [0, 1], of uint8 (B, T,
-    H, W, 3).
+    """How much each cell changes over a clip, float32 (B, H / 8, W / 8), in [0, 1], of uint8 (B, T, H, W, 3).
 
-    The deviation over time of a cell's mean green, less the median cell's: noise and light are everywhere. The first
-    quarter is a block that order leaves whole and a change leaves alone: a map of the whole clip would tell their class
-    by where a piece lies.
+    The deviation over time of a cell's mean green, less the median cell's: noise and light are everywhere. No order of
+    the frames changes it. Every other row and column will do.
     """
-    green = clips[:, : clips.shape[1] // 4, ::2, ::2, 1].contiguous()
+    green = clips[:, :, ::2, ::2, 1].contiguous()
     cells = functional.avg_pool2d(green.flatten(0, 1)[:, None].float(), CELL // 2)
-    deviation = rearrange(cells, "(b t) 1 h w -> b t h w", b=len(clips)).std(1, correction=0) / 255
+    cells = cells.view(*clips.shape[:2], *cells.shape[2:])
+    deviation = (cells - cells.mean(1, keepdim=True)).square().mean(1).sqrt() / 255
     return (deviation - deviation.flatten(1).median(1).values[:, None, None]).clamp(min=0)
 
 
-def pieces(clips: Tensor, size: tuple[int, int], *, at_random: bool, flip: bool = False) -> Pieces:
+def pieces(clips: Tensor, size: tuple[int, int], *, early: Tensor, at_random: bool, flip: bool = False) -> Pieces:
     """A piece of each clip where something moves: drawn in proportion to the squared motion, or where there is most.
 
     Args:
         clips: uint8 (B, T, H, W, 3).
         size: Width and height of a piece, at most those of the clips.
+        early: bool (B,), clips of which the motion of the first quarter alone counts: where a clip changes afterwards,
+            something moves everywhere, and where its piece lies would tell.
         at_random: Whether places are drawn.
         flip: Mirror half of the pieces, left and right.
     """
@@ -50,7 +51,9 @@ def pieces(clips: Tensor, size: tuple[int, int], *, at_random: bool, flip: bool 
     device = clips.device
     w, h = min(size[0], width), min(size[1], height)
     window = (max(1, h // CELL), max(1, w // CELL))
-    moving = functional.avg_pool2d(motion_map(clips)[:, None], window, stride=1)[:, 0]  # (B, rows, columns)
+    motion = motion_map(clips[:, ::2])
+    motion[early] = motion_map(clips[early, : time // 4])
+    moving = functional.avg_pool2d(motion[:, None], window, stride=1)[:, 0]  # (B, rows, columns)
     flat = moving.flatten(1)
     if at_random:
         place = torch.multinomial(flat.square() + 1e-9, 1)[:, 0]
