@@ -37,7 +37,13 @@ def words(cell: nbformat.NotebookNode) -> str:
 
 
 def test_there_are_notebooks() -> None:
-    assert [path.name for path in NOTEBOOKS][:2] == ["1_first_run.ipynb", "2_compare_methods.ipynb"]
+    names = ["1_first_run.ipynb", "2_compare_methods.ipynb", "3_look_inside.ipynb"]
+    assert [path.name for path in NOTEBOOKS][:3] == names
+
+
+def test_what_is_kept_shows_generated_footage_and_no_real_people() -> None:
+    said = "\n".join(map(words, code_cells(read(ROOT / "notebooks" / "3_look_inside.ipynb"))))
+    assert re.findall(r"^clips of (\w+)$", said, re.MULTILINE) == ["Synthetic"]
 
 
 @every_notebook
