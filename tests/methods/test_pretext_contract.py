@@ -76,11 +76,10 @@ def test_the_loss_is_finite_and_falls(example, tmp_path) -> None:
     assert curve[-1] < curve[0]
 
 
-@pytest.mark.parametrize("workers", [0, 1])
-def test_a_continued_training_ends_with_the_same_state_bit_for_bit(example, tmp_path, workers) -> None:
+def test_a_training_continued_with_workers_ends_with_the_same_state_bit_for_bit(example, tmp_path) -> None:
     fit(example, tmp_path / "whole", 3)
     for kill in (1, 2, None):
-        fit(example, tmp_path / "parts", 3, kill, workers)
+        fit(example, tmp_path / "parts", 3, kill, workers=1)
     whole, parts = (load_weights_only(tmp_path / name / "last.ckpt") for name in ("whole", "parts"))
     assert whole["state_dict"].keys() == parts["state_dict"].keys()
     for name, tensor in whole["state_dict"].items():

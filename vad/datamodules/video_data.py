@@ -3,7 +3,7 @@
 import hashlib
 from abc import abstractmethod
 from collections import Counter
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from typing import Any, Literal, TypeVar
 
 import lightning.pytorch as pl
@@ -217,7 +217,7 @@ class VideoData(pl.LightningDataModule):
     def loader(self, dataset: Dataset, order: Order) -> DataLoader:
         """A loader that asks `dataset` for the lists of indices of `order`."""
         on_gpu = self.trainer is not None and self.trainer.strategy.root_device.type == "cuda"
-        return DataLoader(
+        return LateLoader(
             dataset,
             sampler=order,
             batch_size=None,
@@ -262,6 +262,17 @@ class VideoData(pl.LightningDataModule):
 
     def _draw(self, video_id: str) -> str:
         return hashlib.sha256(f"{self.seed}:{video_id}".encode()).hexdigest()
+
+
+class LateLoader(DataLoader):
+    """Its iterator begins when the first batch is asked for, after `set_epoch`.
+
+    Where a training goes on, Lightning makes the iterator before it knows the epoch; workers would gather the batches
+    of the first one.
+    """
+
+    def __iter__(self) -> Iterator[Any]:  # type: ignore[override]  # torch names its own class
+        yield from super().__iter__()
 
 
 def ends_of_chains(recipes: Sequence[Extraction]) -> list[Extraction]:
