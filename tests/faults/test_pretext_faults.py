@@ -97,7 +97,8 @@ def run(folder: Path, *options: str) -> None:
 def test_two_processes_learn_as_one_and_tell_exactly_the_same(tmp_path: Path, method: str) -> None:
     run(tmp_path / "one", "--method", method, "--devices", "1")
     run(tmp_path / "two", "--method", method, "--devices", "2", "--other", str(tmp_path / "one" / "last.ckpt"))
-    np.testing.assert_allclose(losses(tmp_path / "two"), losses(tmp_path / "one"), rtol=2e-3)
+    # BatchNorm of each process for itself makes a difference of 2e-3, rounding one of 1e-5.
+    np.testing.assert_allclose(losses(tmp_path / "two"), losses(tmp_path / "one"), rtol=2e-4)
     with np.load(tmp_path / "one" / "scores.npz") as one, np.load(tmp_path / "two" / "other.npz") as two:
         assert set(one.files) == set(two.files) and len(one["said"]) == 96
         assert all(np.array_equal(one[name], two[name]) for name in one.files), "one encoder, one answer"
