@@ -13,6 +13,12 @@ def world_size() -> int:
     return dist.get_world_size() if dist.is_available() and dist.is_initialized() else 1
 
 
+def leave() -> None:
+    """Leave the group of processes, if this one is in any: now and then gloo's threads abort a process at its exit."""
+    if dist.is_available() and dist.is_initialized():
+        dist.destroy_process_group()
+
+
 def summed(values: Tensor) -> Tensor:
     """The sum of a tensor over all processes; itself where there is one. No gradient passes."""
     if world_size() == 1:

@@ -16,6 +16,7 @@ import lightning.pytorch as pl
 import numpy as np
 import torch
 
+from vad.distributed import leave
 from vad.methods.anomaly_detector import AnomalyDetector
 from vad.training import AtomicCheckpointIO, EpochCheckpoint, StepSeed
 from vad.training.collecting import collect
@@ -85,6 +86,7 @@ def main() -> None:
         columns = collect(trainer, other, data, "score")
         if trainer.is_global_zero:
             np.savez(options.folder / "other.npz", **columns, score=other.score(columns))
+    leave()
 
 
 if __name__ == "__main__":

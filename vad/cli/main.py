@@ -49,6 +49,8 @@ def main(arguments: Sequence[str] | None = None) -> int:
         return 2
     try:
         status = importlib.import_module(VERBS[words[0]][0]).main(words[1:]) or 0
+        if "vad.distributed" in sys.modules:  # else nothing joined any
+            importlib.import_module("vad.distributed").leave()
         return 2 if len(words) == 1 and status == 0 else status  # a verb alone explains itself, and has done nothing
     except VadError as error:
         if debug:
