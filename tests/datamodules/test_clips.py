@@ -139,6 +139,15 @@ def test_whole_scenes_are_held_out_and_validated_on_in_turn(footage: Path) -> No
     assert len(clip_data(footage, hold_out="videos").validation_videos()) == 2
 
 
+def test_a_test_video_among_the_sources_is_refused(footage: Path) -> None:
+    class Leaking(Training):
+        def sources(self, split: Split) -> list[Video]:
+            return [replace(v, split="test" if v.id == "3" else v.split) for v in self.videos(split)]
+
+    with pytest.raises(DataError, match="3 is a test video"):
+        ClipData(benchmark=Leaking(str(footage)), **OPTIONS).fit_videos()
+
+
 def test_no_clip_crosses_a_cut(footage: Path) -> None:
     class Cut(Training):
         def videos(self, split: Split) -> list[Video]:

@@ -134,7 +134,8 @@ class PretextData(VideoData):
     @cached_property
     def _sources(self) -> list[Video]:
         sources = {video.id: video for split in self.splits() for video in self.benchmark.sources(split)}
-        assert not {video.id for video in sources.values() if video.split == "test"}, "test videos are never read"
+        if leaked := [video.id for video in sources.values() if video.split == "test"]:
+            raise DataError(f"{self.benchmark.name}: {leaked[0]} is a test video, which no clip may be drawn from")
         return list(sources.values())[: self.max_videos]
 
     @cached_property

@@ -31,7 +31,8 @@ class Seen(NamedTuple):
 
 
 class PretextMethod(Collecting):
-    """Pretext tasks with an encoder that outlives them. A subclass gives `seen`, `encoded` and `save_encoder`.
+    """Pretext tasks with an encoder that outlives them. A subclass gives `seen`, `encoded`, `save_encoder`
+    and `take_over`.
 
     Args:
         dim: Width of the encoder's vectors.
@@ -39,7 +40,7 @@ class PretextMethod(Collecting):
         speeds: How many speeds are told apart.
         task_weights: Weight of each task's loss; `None` for equal ones.
         both_ways: Learn each clip of the arrow forward and backward, side by side. Our choice: what else is in the
-            clips cancels out, and without it the task may stay at chance (it did on generated footage).
+            clips cancels out, and the task is the hardest to begin with.
         hidden: Width of the heads' hidden layer.
         dropout: Before a head's last layer.
         optimizer: `sgd` with momentum 0.9, or `adamw`.
@@ -101,7 +102,7 @@ class PretextMethod(Collecting):
     def seen(self, batch: ClipBatch, *, learning: bool) -> Seen:
         """Clips as the encoder takes them: augmented at random while learning, else always the same way.
 
-        `self.probe` is obeyed: `frozen` repeats one frame, `blank` hides what moves.
+        `self.probe` is obeyed: `frozen` repeats one frame, `blank` hides the middle, or everything where there is none.
         """
 
     @abstractmethod
