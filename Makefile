@@ -24,13 +24,13 @@ $(READY): pyproject.toml constraints.txt .ci/setup
 
 demo: $(READY) ## generated footage to a comparison page, without data and weights (minutes on 2 cores)
 	$(BIN)/vad data make --benchmark Synthetic
-	$(BIN)/vad run --config experiments/lbr_spr_synthetic.yaml
-	$(BIN)/vad run --config experiments/ssmtl_synthetic.yaml --data.every 4 --name demo
+	$(BIN)/vad run --config experiments/lbr_spr_synthetic.yaml --trainer.max_epochs 3 --name demo
+	$(BIN)/vad run --config experiments/ssmtl_synthetic.yaml --data.every 4 --trainer.max_epochs 3 --name demo
 	$(BIN)/vad run --config experiments/mil_hims_synthetic.yaml --processes $(WORKERS)
 	$(BIN)/vad run --config experiments/contrastive_clustering_synthetic.yaml
 	$(BIN)/vad run --config experiments/anomaly_ssl_synthetic.yaml --trainer.max_steps 600 --name demo
 	$(BIN)/vad run --config experiments/mil_hims_synthetic.yaml --config experiments/sweeps/rows/ssl_demo.yaml
-	$(BIN)/vad compare $(RUNS)/lbr_spr_synthetic $(RUNS)/ssmtl_synthetic/demo $(RUNS)/mil_hims_synthetic $(RUNS)/contrastive_clustering_synthetic $(RUNS)/anomaly_ssl_synthetic/demo
+	$(BIN)/vad compare $(RUNS)/lbr_spr_synthetic/demo $(RUNS)/ssmtl_synthetic/demo $(RUNS)/mil_hims_synthetic $(RUNS)/contrastive_clustering_synthetic $(RUNS)/anomaly_ssl_synthetic/demo
 
 composed-weak: $(READY) ## weakly supervised methods and their controls on real clips, five seeds ($VAD_DATA/surveillance_fight)
 	$(BIN)/vad sweep experiments/sweeps/mil_hims_composed.yaml --workers $(WORKERS) --processes $(WORKERS)
