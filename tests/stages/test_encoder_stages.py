@@ -197,6 +197,17 @@ def test_data_without_pretext_tasks_are_refused(options: Options, tmp_path: Path
         stages.fit(replace(experiment, data=other), RunFolder(tmp_path / "run"))
 
 
+def test_videos_that_were_learned_from_are_not_tested_on(run: RunFolder, tmp_path: Path) -> None:
+    copied = copy(run, tmp_path / "run")
+    with pytest.raises(ConfigError, match="learned from 2 of the 4 videos that are held out here, among them"):
+        test_verb.main([str(copied.path), "--data.validation", "0.6"])
+    with pytest.raises(ConfigError, match="leave them as they were"):
+        test_verb.main([str(copied.path), "--data.seed", "1"])
+    assert not list(copied.path.glob("test/*"))
+    test_verb.main([str(copied.path), "--data.test_clips", "16"])  # other clips of the same videos
+    assert len(list(copied.path.glob("test/*"))) == 1
+
+
 def test_a_run_without_encoder_or_checkpoint_says_what_to_do(run: RunFolder, tmp_path: Path) -> None:
     copied = copy(run, tmp_path / "run")
     copied.metrics.unlink()

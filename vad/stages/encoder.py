@@ -15,6 +15,7 @@ from vad.errors import ConfigError, RunError
 from vad.evaluation import Metrics
 from vad.evaluation.pretext import evaluate_pretext
 from vad.methods.pretext_method import PretextMethod, Probe
+from vad.networks.encoder_files import EncoderFile, read_encoder
 from vad.runs import RunFolder
 from vad.stages.experiment import Experiment, chosen_checkpoint, note_surroundings, testing_trainer
 from vad.tracking import log_results
@@ -53,6 +54,8 @@ def keep(experiment: Experiment, folder: RunFolder, trainer: Trainer) -> None:
         variant=experiment.settings.variant,
         seed=experiment.seed,
         benchmark=data.benchmark.measured_as,
+        dataset=data.benchmark.dataset,
+        learned_from=[video.id for video in data.fit_videos()],
     )
     if broken:
         provenance.update(folder, skipped={video: "could not be read while clips were drawn" for video in broken})
@@ -62,7 +65,7 @@ def test(experiment: Experiment, run: RunFolder, target: RunFolder) -> Metrics |
     """Measure tasks and probes on clips of held-out videos, and write `metrics.json` into `target`.
 
     Ranks other than 0 return `None`. Raises `RunError` where the run is not finished, or without its checkpoint: the
-    encoder's file has no heads.
+    encoder's file has no heads. Raises `ConfigError` for options that hold out what was learned from.
     """
     started = time.monotonic()
     method = experiment.model
@@ -72,6 +75,7 @@ def test(experiment: Experiment, run: RunFolder, target: RunFolder) -> Metrics |
         raise RunError(f"{run.path}: has no encoder.ckpt; 'vad fit' with the run's options finishes it")
     checkpoint = chosen_checkpoint(experiment, run)
     require_checkpoint(checkpoint, method)
+    require_unseen(read_encoder(run.encoder), data)
     method.load_state_dict(load_weights_only(checkpoint)["state_dict"])
     data.require_cache()
     trainer = testing_trainer(experiment, run)
@@ -105,6 +109,20 @@ def test(experiment: Experiment, run: RunFolder, target: RunFolder) -> Metrics |
     provenance.update(target, seconds={"evaluate": time.monotonic() - started})
     log_results(experiment.log, run, experiment.settings, metrics, None, about=experiment.about)
     return metrics
+
+
+def require_unseen(encoder: EncoderFile, data: PretextData) -> None:
+    """Raise `ConfigError` where videos to test on were learned from; files of earlier versions do not say."""
+    if encoder.about.get("dataset") != data.benchmark.dataset:
+        return
+    learned_from = set(encoder.about["learned_from"])
+    held_out = data.validation_videos()
+    if learned := [video.id for video in held_out if video.id in learned_from]:
+        raise ConfigError(
+            f"{data.benchmark.name}: the encoder learned from {len(learned)} of the {len(held_out)} videos that are "
+            f"held out here, among them {learned[0]}; which are held out follows from benchmark, seed, validation, "
+            "hold_out, max_videos and the frames that tasks need: leave them as they were"
+        )
 
 
 def found_broken(method: PretextMethod, data: PretextData, trainer: Trainer) -> list[str]:
