@@ -16,6 +16,7 @@ from vad.datamodules.order import DrawnOrder
 from vad.datamodules.pretext import TASKS
 from vad.errors import ConfigError, RunError
 from vad.extract.encoders import RunEncoder
+from vad.methods import pretext_method
 from vad.methods.anomaly_ssl import AnomalySSL
 from vad.methods.pretext_method import rates
 from vad.networks.encoder_files import read_encoder, write_encoder
@@ -55,6 +56,14 @@ def test_what_stands_still_tells_of_changes_alone() -> None:
     for learning in (True, False):
         assert method.seen(batch, learning=learning).valid.all()
         assert torch.equal(method.seen(stopped(batch), learning=learning).valid, batch.task == CHANGE)
+
+
+def test_a_clip_that_one_of_two_processes_has_counts_as_much_as_on_one(monkeypatch: pytest.MonkeyPatch) -> None:
+    alone = make()._everywhere(torch.tensor(1.0))
+    monkeypatch.setattr(pretext_method, "world_size", lambda: 2)
+    monkeypatch.setattr(pretext_method, "summed", lambda count: count + 0)  # the other one has none
+    shared = make()._everywhere(torch.tensor(1.0))
+    assert (1 / shared + 0 / shared) / 2 == 1 / alone, "the strategy takes the mean over processes"
 
 
 def test_tasks_without_a_valid_clip_leave_the_loss_finite_and_their_heads_alone() -> None:

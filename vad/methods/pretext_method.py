@@ -166,7 +166,7 @@ class PretextMethod(Collecting):
 
     def _everywhere(self, count: Tensor) -> Tensor:
         """Clips of a process, on average over processes, over whose gradients the strategy takes the mean."""
-        return (summed(count) / world_size()).clamp(min=1)
+        return summed(count).clamp(min=1) / world_size()
 
     def on_train_epoch_end(self) -> None:
         learned, self._learned = self._learned, []
