@@ -15,6 +15,7 @@ from videos import frame_number
 from vad.benchmarks import Footage
 from vad.datamodules.clips import ClipData
 from vad.datamodules.pretext import TASKS
+from vad.datamodules.pretext_data import ESTIMATE
 from vad.errors import ConfigError, DataError, VideoError
 from vad.extract.frames import FrameRecipe
 from vad.extract.launch import extract
@@ -74,6 +75,14 @@ def batches(data: ClipData, epoch: int = 0) -> list[ClipBatch]:
     return list(loader)
 
 
+def place_in(data: ClipData, rank: int, world: int) -> None:
+    """As a trainer of several processes does."""
+    device = SimpleNamespace(type="cpu")
+    data.trainer = SimpleNamespace(  # type: ignore[assignment]
+        global_rank=rank, world_size=world, strategy=SimpleNamespace(root_device=device)
+    )
+
+
 def same(one: ClipBatch, other: ClipBatch) -> bool:
     return all(torch.equal(getattr(one, n), getattr(other, n)) for n in ("clips", "task", "target", "video", "key"))
 
@@ -103,16 +112,22 @@ def test_any_number_of_workers_and_processes_gives_one_stream(footage: Path) -> 
     shares = []
     for rank in (0, 1):
         data = clip_data(footage, checkpoint_every=3)
-        device = SimpleNamespace(type="cpu")
-        data.trainer = SimpleNamespace(  # type: ignore[assignment]
-            global_rank=rank, world_size=2, strategy=SimpleNamespace(root_device=device)
-        )
+        place_in(data, rank, 2)
         shares.append(batches(data))
     for whole, first, second in zip(alone, *shares, strict=True):
         assert first.size == second.size == 16
         keys = torch.cat([first.key, second.key])
         assert sorted(keys.tolist()) == whole.key.tolist()
         assert torch.equal(torch.cat([first.clips, second.clips])[keys.argsort()], whole.clips)
+
+
+def test_processes_validate_on_every_clip_once(footage: Path) -> None:
+    keys = []
+    for rank in (0, 1):
+        data = clip_data(footage, validation_clips=40)
+        place_in(data, rank, 2)
+        keys += [key for batch in data.val_dataloader() for key in batch.key.tolist()]
+    assert sorted(keys) == list(range(48)), "40 clips, rounded up to whole batches"
 
 
 def test_an_epoch_goes_on_where_the_last_one_ended(footage: Path) -> None:
@@ -137,6 +152,16 @@ def test_whole_scenes_are_held_out_and_validated_on_in_turn(footage: Path) -> No
     assert Counter(torch.cat([b.video for b in validated]).tolist()) == {0: 16, 1: 16}
     assert not any(map(same, validated, data.test_dataloader()))
     assert len(clip_data(footage, hold_out="videos").validation_videos()) == 2
+
+
+def test_few_clips_are_of_videos_from_the_whole_list(footage: Path) -> None:
+    def in_turn(clips: int) -> list[list[int]]:
+        """The first window's videos, in the first four pairs of windows; a window gives two clips, a pair four."""
+        data = clip_data(footage, validation=0.0, test_clips=clips)
+        return data.clips(ESTIMATE)[range(4)].video.view(4, 4)[:, :2].tolist()
+
+    assert in_turn(32) == [[0, 0], [1, 1], [2, 2], [3, 3]]
+    assert in_turn(16) == [[0, 0], [2, 2], [4, 4], [6, 6]]
 
 
 def test_a_test_video_among_the_sources_is_refused(footage: Path) -> None:

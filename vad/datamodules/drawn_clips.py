@@ -12,7 +12,7 @@ import torch
 from torch.utils.data import Dataset
 
 from vad.datamodules.clip_frames import ClipFrames
-from vad.datamodules.order import Share
+from vad.datamodules.order import Share, evenly_spaced
 from vad.datamodules.pretext import TASKS, Rules, Task, Window, draw
 from vad.errors import DataError, VideoError
 from vad.types import ClipBatch
@@ -37,8 +37,8 @@ class DrawnClips(Dataset[ClipBatch]):
         per_window: Clips of a window.
         seed: Seed of everything.
         stage: Another number gives other draws: one for each pass.
-        in_turn: Take the videos, or what lies between their cuts, in turn, so that each gives equally many clips,
-            instead of drawing them.
+        in_turn: Pairs of the pass, whose videos, or what lies between their cuts, are taken in turn instead of drawn, so
+            that each gives equally many clips; where there are more of them than pairs, evenly spaced ones. 0 to draw.
         on_broken: `stop` raises at a video that cannot be read; `skip` draws another pair, and the batch names it.
     """
 
@@ -58,7 +58,7 @@ class DrawnClips(Dataset[ClipBatch]):
         per_window: int,
         seed: int,
         stage: int,
-        in_turn: bool = False,
+        in_turn: int = 0,
         on_broken: Literal["stop", "skip"] = "stop",
     ) -> None:
         self.rows = rows
@@ -79,7 +79,7 @@ class DrawnClips(Dataset[ClipBatch]):
         self.per_window = per_window
         self.seed = seed
         self.stage = stage
-        self.in_turn = in_turn
+        self.turns = evenly_spaced(len(self.takes), in_turn)
         self.on_broken = on_broken
 
     def __getitem__(self, pairs: Sequence[int]) -> ClipBatch:
@@ -113,7 +113,8 @@ class DrawnClips(Dataset[ClipBatch]):
     def _attempt(self, pair: int, attempt: int, broken: dict[str, None]) -> "Pair | None":
         random = np.random.default_rng((self.seed, self.stage, pair, attempt))
         count = len(self.takes)
-        first = pair % count if self.in_turn and attempt == 0 else int(random.integers(count))
+        in_turn = len(self.turns) > 0 and attempt == 0
+        first = int(self.turns[pair % len(self.turns)]) if in_turn else int(random.integers(count))
         second = (first + int(random.integers(1, count))) % count if count > 1 else first
         takes = self.takes[first], self.takes[second]
         sizes = [min(self.window, take.stop - take.start) for take in takes]

@@ -39,7 +39,8 @@ class PretextData(VideoData):
         per_window: Clips of a window, which is read once for all of them.
         hold_out: What is held out whole: `scenes`, where videos have one, so that no camera is on both sides, or
             `videos`.
-        validation_clips: Clips of the held-out videos that are validated on, the same ones in every epoch.
+        validation_clips: Clips of the held-out videos that are validated on, the same ones in every epoch; rounded up
+            to whole batches.
         test_clips: Clips of the held-out videos that a finished encoder is tested on; others than those.
         on_broken: What becomes of a video that cannot be read: `stop`, or `skip` it and count it.
         protocol: `pretext`.
@@ -210,7 +211,7 @@ class PretextData(VideoData):
             per_window=self.per_window,
             seed=self.seed,
             stage=stage,
-            in_turn=stage != TRAINING,
+            in_turn=0 if stage == TRAINING else self._listed_pairs(stage),
             on_broken=self.on_broken,
         )
 
@@ -223,22 +224,28 @@ class PretextData(VideoData):
     def val_dataloader(self) -> DataLoader | list[Any]:
         if self.validation == 0:
             return []
-        return self.loader(self.clips(VALIDATION), self._listed_order(self.validation_clips))
+        return self.loader(self.clips(VALIDATION), self._listed_order(VALIDATION))
 
     def test_dataloader(self) -> DataLoader:
         """Clips of the held-out videos that nothing was chosen by."""
         if self.validation == 0:
             raise ConfigError("validation: an encoder is tested on videos that it has not seen; hold some out")
-        return self.loader(self.clips(TEST), self._listed_order(self.test_clips))
+        return self.loader(self.clips(TEST), self._listed_order(TEST))
 
     def estimate_dataloader(self) -> DataLoader:
         """As many clips of the videos that were learned from."""
-        return self.loader(self.clips(ESTIMATE), self._listed_order(self.test_clips))
+        return self.loader(self.clips(ESTIMATE), self._listed_order(ESTIMATE))
 
     @property
     def _pairs(self) -> int:
         """Pairs of windows of a step, over all processes."""
         return self.batch_size // (2 * self.per_window)
+
+    def _listed_pairs(self, stage: int) -> int:
+        """Pairs of windows of a pass that ends."""
+        if stage == VALIDATION:
+            return -(-self.validation_clips // self.batch_size) * self._pairs  # processes share whole batches evenly
+        return -(-self.test_clips // (2 * self.per_window))
 
     def _drawn_order(self, *, once: bool = False) -> DrawnOrder:
         """An epoch of the trainer is `checkpoint_every` steps; without it, as many as give each video one window."""
@@ -246,7 +253,14 @@ class PretextData(VideoData):
         steps = self.checkpoint_every or max(1, len(self.fit_videos()) // (2 * self._pairs))
         return DrawnOrder(batch_size=self._pairs, steps=steps, rank=rank, world=world, once=once)
 
-    def _listed_order(self, clips: int) -> BatchOrder:
+    def _listed_order(self, stage: int) -> BatchOrder:
+        """What is validated on is summed up, so no clip may come twice; other passes are gathered by key."""
         rank, world = self._place()
-        pairs = -(-clips // (2 * self.per_window))
-        return BatchOrder(pairs, batch_size=self._pairs, shuffle=False, deal="whole", rank=rank, world=world)
+        return BatchOrder(
+            self._listed_pairs(stage),
+            batch_size=self._pairs,
+            shuffle=False,
+            deal="split" if stage == VALIDATION else "whole",
+            rank=rank,
+            world=world,
+        )
