@@ -130,6 +130,20 @@ def test_processes_validate_on_every_clip_once(footage: Path) -> None:
     assert sorted(keys) == list(range(48)), "40 clips, rounded up to whole batches"
 
 
+def test_a_change_jumps_over_the_gap_where_there_is_no_other_video(tmp_path: Path) -> None:
+    numbered_footage(tmp_path / "videos", [80])
+    data = clip_data(tmp_path / "videos", validation=0.0, tasks=["change"], gap=8, checkpoint_every=8)
+    changed = 0
+    for batch in batches(data):
+        for frames, target in zip(numbers(batch), batch.target.tolist(), strict=True):
+            steps = np.diff(frames)
+            step = int(np.median(steps))
+            cut = np.flatnonzero(steps != step)
+            assert len(cut) == target and (np.abs(steps[cut] - step) >= 8).all()
+            changed += target
+    assert changed > 40
+
+
 def test_an_epoch_goes_on_where_the_last_one_ended(footage: Path) -> None:
     whole = batches(clip_data(footage, checkpoint_every=4))
     halves = clip_data(footage, checkpoint_every=2)

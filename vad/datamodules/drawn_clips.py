@@ -124,7 +124,11 @@ class DrawnClips(Dataset[ClipBatch]):
         number = np.arange(2 * self.per_window)
         task = np.array([TASKS.index(tasks[n % len(tasks)]) for n in len(number) * pair + number])
         own = number // self.per_window
-        drawn = [draw(TASKS[t], windows[o], windows[1 - o], self.rules, random) for t, o in zip(task, own, strict=True)]
+        apart = (starts[1] - starts[0], starts[0] - starts[1]) if first == second else (None, None)
+        drawn = [
+            draw(TASKS[t], windows[o], windows[1 - o], self.rules, random, apart=apart[o])
+            for t, o in zip(task, own, strict=True)
+        ]
         frames = np.stack([clip.frames for clip in drawn])
         needed = np.unique(frames)
         rows = []

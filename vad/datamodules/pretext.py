@@ -87,8 +87,25 @@ def spliced(frames: np.ndarray, cut: int, second: int, step: int) -> np.ndarray:
     return np.concatenate([frames[:cut], in_order(second, step, len(frames) - cut)])
 
 
-def draw(task: Task, window: Window, other: Window, rules: Rules, random: np.random.Generator) -> Drawn:
-    """A clip of a window for a task. `other` is a window of another video, for changes that leave this one.
+def draw(
+    task: Task,
+    window: Window,
+    other: Window,
+    rules: Rules,
+    random: np.random.Generator,
+    *,
+    apart: int | None = None,
+) -> Drawn:
+    """A clip of a window for a task.
+
+    Args:
+        task: What is to be told.
+        window: What the clip is cut from.
+        other: A window of another video, for changes that leave this one.
+        rules: How clips are drawn.
+        random: What they are drawn by.
+        apart: Frames from the start of `window` to that of `other`, where there is no other video: a change then jumps
+            over as much of `rules.gap` as the video has.
 
     Raises:
         ConfigError: A window is shorter than the task needs.
@@ -107,7 +124,7 @@ def draw(task: Task, window: Window, other: Window, rules: Rules, random: np.ran
         return Drawn(frames if target else permuted(frames, SHUFFLES[random.integers(len(SHUFFLES))]), target)
     if task == "arrow":
         return Drawn(frames[::-1].copy() if target else frames, target)
-    return Drawn(_changed(frames, step, window, other, rules, random) if target else frames, target)
+    return Drawn(_changed(frames, step, window, other, rules, random, apart) if target else frames, target)
 
 
 def _placed(window: Window, step: int, length: int, random: np.random.Generator) -> np.ndarray:
@@ -115,7 +132,13 @@ def _placed(window: Window, step: int, length: int, random: np.random.Generator)
 
 
 def _changed(
-    frames: np.ndarray, step: int, window: Window, other: Window, rules: Rules, random: np.random.Generator
+    frames: np.ndarray,
+    step: int,
+    window: Window,
+    other: Window,
+    rules: Rules,
+    random: np.random.Generator,
+    apart: int | None,
 ) -> np.ndarray:
     cut = int(random.integers(rules.length // 4, 3 * rules.length // 4 + 1))
     span = step * (rules.length - cut - 1) + 1  # frames that the second part reaches over
@@ -124,4 +147,8 @@ def _changed(
     far = starts[np.abs(starts - next_one) >= rules.gap]
     if len(far) and random.random() < rules.jumps:
         return spliced(frames, cut, int(random.choice(far)), step)
+    if apart is not None:
+        starts = np.arange(other.start, other.stop - span + 1)
+        jumped = np.abs((starts - other.start) + apart - (next_one - window.start))
+        return spliced(frames, cut, int(random.choice(starts[jumped >= min(rules.gap, jumped.max())])), step)
     return spliced(frames, cut, int(random.integers(other.start, other.stop - span + 1)), step)
