@@ -249,7 +249,7 @@ def test_forked_workers_share_what_they_pool() -> None:
     data = bag_data(num_workers=2, in_memory=True)
     loader = data.estimate_dataloader()
     list(loader)
-    assert loader.dataset.bags._filled.all()
+    assert loader.dataset.dataset.bags._filled.all()
 
 
 def test_what_is_held_is_not_pickled() -> None:

@@ -14,7 +14,7 @@ from torch.utils.data import DataLoader, Dataset
 from vad import cache
 from vad.benchmarks import Benchmark
 from vad.datamodules.order import BatchOrder, Order
-from vad.errors import CacheError, ConfigError, DataError
+from vad.errors import CacheError, ConfigError, DataError, VadError
 from vad.extract.extraction import Extraction
 from vad.extract.launch import identity_of
 from vad.types import Protocol, Record, Split, Video, protocol_splits
@@ -218,7 +218,7 @@ class VideoData(pl.LightningDataModule):
         """A loader that asks `dataset` for the lists of indices of `order`."""
         on_gpu = self.trainer is not None and self.trainer.strategy.root_device.type == "cuda"
         return LateLoader(
-            dataset,
+            Telling(dataset) if self.num_workers else dataset,
             sampler=order,
             batch_size=None,
             collate_fn=_as_it_is,
@@ -264,15 +264,31 @@ class VideoData(pl.LightningDataModule):
         return hashlib.sha256(f"{self.seed}:{video_id}".encode()).hexdigest()
 
 
+class Telling(Dataset[Any]):
+    """A dataset for workers: gives what is wrong in place of a batch, for torch would put a traceback around it."""
+
+    def __init__(self, dataset: Dataset[Any]) -> None:
+        self.dataset = dataset
+
+    def __getitem__(self, index: Any) -> Any:
+        try:
+            return self.dataset[index]
+        except VadError as error:
+            return error
+
+
 class LateLoader(DataLoader):
-    """Its iterator begins when the first batch is asked for, after `set_epoch`.
+    """Its iterator begins when the first batch is asked for, after `set_epoch`, and raises what workers tell.
 
     Where a training goes on, Lightning makes the iterator before it knows the epoch; workers would gather the batches
     of the first one.
     """
 
     def __iter__(self) -> Iterator[Any]:  # type: ignore[override]  # torch names its own class
-        yield from super().__iter__()
+        for batch in super().__iter__():
+            if isinstance(batch, VadError):
+                raise batch
+            yield batch
 
 
 def ends_of_chains(recipes: Sequence[Extraction]) -> list[Extraction]:
