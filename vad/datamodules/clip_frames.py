@@ -9,6 +9,7 @@ import numpy as np
 from vad import cache
 from vad.benchmarks import Benchmark
 from vad.extract.frames import FrameRecipe
+from vad.errors import VideoError
 from vad.types import Video
 from vad.video import VideoReader
 
@@ -45,6 +46,9 @@ class DecodedFrames:
         self._readers[video] = reader  # the latest is the last
         while len(self._readers) > OPEN:
             self._readers.popitem(last=False)[1].close()
+        if len(frames) and frames[-1] >= len(reader):  # a published length that is not this file's
+            of = self._videos[video]
+            raise VideoError(str(of.path or of.id), f"has {len(reader)} frames, and {of.frames} are published")
         return reader.frames(frames, size=self._size)
 
     def __getstate__(self) -> dict[str, object]:
