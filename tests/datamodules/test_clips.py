@@ -220,6 +220,8 @@ def test_a_broken_video_stops_or_is_named_and_replaced(tmp_path: Path) -> None:
     (folder / "2.mp4").write_bytes(content)
     with pytest.raises(VideoError, match=r"2\.mp4"):
         batches(clip_data(folder, **options))
+    with pytest.raises(VideoError, match=r"^[^\n]*2\.mp4[^\n]*$"):  # one line, without a worker's traceback
+        batches(clip_data(folder, num_workers=1, **options))
     data = clip_data(folder, on_broken="skip", **options)
     skipping = batches(data)
     assert not data.broken() and {name for batch in skipping for name in batch.broken} == {"2"}
@@ -239,6 +241,18 @@ def test_a_video_that_cannot_be_opened_stops_or_is_left_out_and_named(tmp_path: 
     data = clip_data(folder, on_broken="skip")
     assert set(data.broken()) == {"1"} and data.left_out == 0
     assert {v.id for v in [*data.fit_videos(), *data.validation_videos()]} == {"0", "2", "3"}
+
+
+def test_a_video_shorter_than_published_stops_or_is_named_and_replaced(footage: Path) -> None:
+    class Published(Training):
+        def videos(self, split: Split) -> list[Video]:
+            return [replace(v, frames=(v.frames or 0) + 60 * (v.id == "2")) for v in super().videos(split)]
+
+    options = {**OPTIONS, "checkpoint_every": 6, "validation": 0.0}
+    with pytest.raises(VideoError, match=r"2\.mp4: has 70 frames, and 130 are published"):
+        batches(ClipData(benchmark=Published(str(footage)), **options))
+    skipping = batches(ClipData(benchmark=Published(str(footage)), on_broken="skip", **options))
+    assert {name for batch in skipping for name in batch.broken} == {"2"}
 
 
 def test_videos_that_are_too_short_for_a_task_are_left_out_and_counted(footage: Path) -> None:

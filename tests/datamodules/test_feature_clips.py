@@ -1,10 +1,12 @@
 """Clips of features hold the snippets that their task says, of the sources of a benchmark."""
 
 from collections import Counter
+from dataclasses import replace
 
 import numpy as np
 import pytest
 import torch
+from toy_bags import SNIPPET
 from toy_sequences import PLACE, TURN, Sequences, pointer, sequence_data, write
 
 from vad.datamodules.feature_clips import FeatureClipData
@@ -81,6 +83,17 @@ def test_sources_are_read_not_what_was_composed_of_them() -> None:
     alone = sequence_data()
     joined.setup("fit")
     assert all(torch.equal(a.clips, b.clips) for a, b in zip(batches(alone), batches(joined), strict=True))
+
+
+def test_no_clip_crosses_a_cut_which_is_counted_in_frames() -> None:
+    class Cut(Sequences):
+        def videos(self, split: Split) -> list[Video]:
+            return [replace(v, cuts=(61 * SNIPPET,) if v.id.endswith("/7") else ()) for v in super().videos(split)]
+
+    sequence_data()
+    data = FeatureClipData(benchmark=Cut(), features=[PLACE, TURN], batch_size=32, validation=0.0)
+    cut = [video.id for video in data.fit_videos()].index("weak_train/7")
+    assert [take[1:] for take in data.clips(TRAINING).takes if take.video == cut] == [(0, 61), (61, 130)]
 
 
 def test_a_stream_that_is_longer_is_cut_to_the_shortest() -> None:

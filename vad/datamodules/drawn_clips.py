@@ -28,7 +28,7 @@ class DrawnClips(Dataset[ClipBatch]):
         ids: Names of the videos, for what is said of broken ones.
         lengths: int64 (v,), frames of each video.
         labels: int64 (v,), 0 normal, 1 abnormal, -1 unknown.
-        cuts: Frames of each video at which material was joined: no window crosses one.
+        cuts: Frames, or snippets, of each video at which material was joined: no window crosses one.
         tasks: What clips carry in turn.
         first: What clips carry in the first `first_pairs` pairs instead.
         first_pairs: See `first`.

@@ -63,7 +63,7 @@ class FeatureClipData(PretextData):
         self.features = features
         self.align: Align = align
         self.tolerance = tolerance
-        self._counts: dict[str, int] = {}
+        self._firsts: dict[str, np.ndarray] = {}
 
     def recipes(self) -> list[Extraction]:
         return list(self.features)
@@ -78,14 +78,18 @@ class FeatureClipData(PretextData):
         )
 
     def row_counts(self, videos: Sequence[Video]) -> np.ndarray:
-        return np.array([self._count(video) for video in videos], np.int64)
+        return np.array([len(self._first(video)) for video in videos], np.int64)
 
-    def _count(self, video: Video) -> int:
-        """Snippets of a source video."""
-        if video.id not in self._counts:
+    def row_cuts(self, video: Video) -> tuple[int, ...]:
+        """The first snippets that begin at or after its cuts."""
+        return tuple(np.searchsorted(self._first(video), video.cuts).tolist())
+
+    def _first(self, video: Video) -> np.ndarray:
+        """The first frame of each snippet of a source video, int32 (n,)."""
+        if video.id not in self._firsts:
             part = Part(video.id, 0, NO_END)
             spans = [span(self.benchmark, recipe, part) for recipe in self.features]
             where = f"{self.benchmark.name}: {video.id}"
             cut, _ = aligned(spans, self.align, self.tolerance, where, self.features)
-            self._counts[video.id] = len(cut[0])
-        return self._counts[video.id]
+            self._firsts[video.id] = cut[0].first
+        return self._firsts[video.id]

@@ -120,6 +120,10 @@ class PretextData(VideoData):
     def row_counts(self, videos: Sequence[Video]) -> np.ndarray:
         """int64 (v,): frames, or snippets, of each video; none of them is `broken`."""
 
+    def row_cuts(self, video: Video) -> tuple[int, ...]:
+        """Frames, or snippets, of a video at which material was joined, ascending."""
+        return video.cuts
+
     # Which videos
 
     def splits(self, recipe: Extraction | None = None) -> tuple[Split, ...]:
@@ -147,7 +151,7 @@ class PretextData(VideoData):
         found = [
             video
             for video, count in zip(left, counts.tolist(), strict=True)
-            if any(stop - start >= self.shortest for start, stop in pairwise((0, *video.cuts, count)))
+            if any(stop - start >= self.shortest for start, stop in pairwise((0, *self.row_cuts(video), count)))
         ]
         if not found:
             raise DataError(
@@ -202,7 +206,7 @@ class PretextData(VideoData):
             [video.id for video in videos],
             self.row_counts(videos),
             np.array([-1 if video.label is None else video.label for video in videos], np.int64),
-            cuts=[video.cuts for video in videos],
+            cuts=[self.row_cuts(video) for video in videos],
             tasks=self.tasks,
             first=self.first if stage == TRAINING else (),
             first_pairs=self.first_steps * self._pairs if stage == TRAINING else 0,
