@@ -190,6 +190,13 @@ def test_tasks_that_are_not_the_datas_are_refused_before_training(
     assert not (tmp_path / "run").exists()
 
 
+@pytest.mark.parametrize("epochs", ["-1", "null"])
+def test_a_training_without_an_end_is_refused(options: Options, tmp_path: Path, epochs: str) -> None:
+    without_end = ["--trainer.max_epochs", epochs, "--trainer.max_time", "00:00:00:02"]
+    with pytest.raises(ConfigError, match="give max_steps or max_epochs"):
+        fit_verb.main([*options, *without_end, "--out", str(tmp_path / "run")])
+
+
 def test_data_without_pretext_tasks_are_refused(options: Options, tmp_path: Path) -> None:
     experiment = parse(options)
     other = parse(write_experiment(tmp_path)).data

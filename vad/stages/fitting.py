@@ -124,9 +124,13 @@ def tell_skipped(data: VideoData) -> None:
 def fitting_trainer(experiment: Experiment, **fixed: Any) -> Trainer:
     """The Trainer of a fit, told to look for unused parameters where several processes train a method that leaves some.
 
-    Raises `ConfigError` before processes are started that the batch cannot be shared by.
+    Raises `ConfigError` for a training without an end, and before processes are started that the batch cannot be shared
+    by.
     """
     trainer = experiment.trainer(**fixed)
+    by_time = experiment.config["trainer"].get("max_time") is not None  # else Lightning takes 1000 epochs
+    if trainer.max_steps == -1 and (trainer.max_epochs == -1 or (trainer.max_epochs is None and by_time)):
+        raise ConfigError("trainer: schedules follow the whole of a training; give max_steps or max_epochs")
     processes = trainer.num_devices * trainer.num_nodes
     if experiment.data.batch_size % processes:
         raise ConfigError(
