@@ -8,8 +8,8 @@ import numpy as np
 
 from vad import cache
 from vad.benchmarks import Benchmark
-from vad.extract.frames import FrameRecipe
 from vad.errors import VideoError
+from vad.extract.frames import FrameRecipe
 from vad.types import Video
 from vad.video import VideoReader
 

@@ -37,8 +37,8 @@ class DrawnClips(Dataset[ClipBatch]):
         per_window: Clips of a window.
         seed: Seed of everything.
         stage: Another number gives other draws: one for each pass.
-        in_turn: Pairs of the pass, whose videos, or what lies between their cuts, are taken in turn instead of drawn, so
-            that each gives equally many clips; where there are more of them than pairs, evenly spaced ones. 0 to draw.
+        in_turn: Pairs of the pass. Videos, or what lies between their cuts, are taken in turn instead of drawn, so that
+            each gives equally many clips; where there are more of them than pairs, evenly spaced ones. 0 to draw.
         on_broken: `stop` raises at a video that cannot be read; `skip` draws another pair, and the batch names it.
     """
 
