@@ -178,6 +178,15 @@ def test_few_clips_are_of_videos_from_the_whole_list(footage: Path) -> None:
     assert in_turn(16) == [[0, 0], [2, 2], [4, 4], [6, 6]]
 
 
+def test_at_most_so_many_videos_are_of_both_labels(footage: Path) -> None:
+    class AbnormalFirst(Training):
+        def videos(self, split: Split) -> list[Video]:
+            return sorted(super().videos(split), key=lambda video: -(video.label or 0))
+
+    data = ClipData(benchmark=AbnormalFirst(str(footage)), **{**OPTIONS, "max_videos": 4})
+    assert [video.label for video in data.needed()] == [1, 1, 0, 0]
+
+
 def test_a_test_video_among_the_sources_is_refused(footage: Path) -> None:
     class Leaking(Training):
         def sources(self, split: Split) -> list[Video]:
@@ -275,6 +284,12 @@ def test_videos_that_are_too_short_for_a_task_are_left_out_and_counted(footage: 
         ({"speeds": [2]}, "at least two"),
         ({"batch_size": 6}, "multiple"),
         ({"window": 20}, "31 frames"),
+        ({"steps": [1, 3]}, "steps: one of 3 reaches over 46 frames, and window is 40"),
+        ({"gap": 0}, "gap: expected at least 1"),
+        ({"validation_clips": 0}, "validation_clips: expected at least 1"),
+        ({"test_clips": 0}, "test_clips: expected at least 1"),
+        ({"size": (0, 40)}, r"size: .* at least 8, got \[0, 40\]"),
+        ({"frames": FrameRecipe(size=(4, 4))}, r"size: .* at least 8, got \[4, 4\]"),
         ({"protocol": "weak"}, "pretext"),
     ],
 )

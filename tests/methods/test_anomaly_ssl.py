@@ -58,6 +58,22 @@ def test_what_stands_still_tells_of_changes_alone() -> None:
         assert torch.equal(method.seen(stopped(batch), learning=learning).valid, batch.task == CHANGE)
 
 
+@pytest.mark.parametrize(
+    ("options", "said"),
+    [
+        ({"size": (0, 24)}, "size: expected a width and a height"),
+        ({"jitter": 3.0}, "jitter: expected a share"),
+        ({"mask": -0.5}, "mask: expected a share"),
+        ({"hidden": 0}, "hidden of at least 1"),
+        ({"warmup": 3.0}, "warmup from 0 to 1"),
+        ({"learning_rate": -1.0}, "learning_rate"),
+    ],
+)
+def test_arguments_without_a_meaning_are_refused(options: dict[str, Any], said: str) -> None:
+    with pytest.raises(ConfigError, match=said):
+        make(**options)
+
+
 def test_a_clip_that_one_of_two_processes_has_counts_as_much_as_on_one(monkeypatch: pytest.MonkeyPatch) -> None:
     alone = make()._everywhere(torch.tensor(1.0))
     monkeypatch.setattr(pretext_method, "world_size", lambda: 2)

@@ -9,10 +9,12 @@ import numpy as np
 from vad import cache
 from vad.datamodules.clip_frames import CachedFrames, ClipFrames, DecodedFrames
 from vad.datamodules.pretext_data import PretextData
-from vad.errors import VideoError
+from vad.errors import ConfigError, VideoError
 from vad.extract.extraction import Extraction
 from vad.extract.frames import FrameRecipe
 from vad.types import Video
+
+SMALLEST = 8  # pixels: one cell of `vad.training.clip_augmentation.motion_map`
 
 
 class ClipData(PretextData):
@@ -28,6 +30,8 @@ class ClipData(PretextData):
         super().__init__(**shared)
         self.size = (size[0], size[1]) if frames is None else frames.size
         self.frames = frames
+        if min(self.size) < SMALLEST:
+            raise ConfigError(f"size: expected a width and a height of at least {SMALLEST}, got {list(self.size)}")
 
     def recipes(self) -> list[Extraction]:
         return [] if self.frames is None else [self.frames]

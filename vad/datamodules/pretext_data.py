@@ -13,7 +13,7 @@ from vad.datamodules.clip_frames import ClipFrames
 from vad.datamodules.drawn_clips import DrawnClips
 from vad.datamodules.order import BatchOrder, DrawnOrder
 from vad.datamodules.pretext import Rules, Task
-from vad.datamodules.video_data import VideoData
+from vad.datamodules.video_data import VideoData, first_of_both
 from vad.errors import ConfigError, DataError
 from vad.extract.extraction import Extraction
 from vad.types import Protocol, Record, Split, Video, protocol_splits
@@ -24,7 +24,8 @@ TRAINING, VALIDATION, TEST, ESTIMATE = range(4)  # stages: each draws other clip
 class PretextData(VideoData):
     """Clips of pretext tasks, drawn from source videos of the training splits; test videos are never read.
 
-    Labels are not used, except by the probe of neighbours.
+    Labels are not used, except by the probe of neighbours and for `max_videos`. Clips are drawn without end and never
+    held: `max_items` and `in_memory` change nothing.
 
     Args:
         tasks: What is learned; a batch holds equally many clips of each.
@@ -83,6 +84,9 @@ class PretextData(VideoData):
                 raise ConfigError(f"{name}: expected numbers of at least 1, each once, got {list(listed)}")
         if "speed" in tasks and len(speeds) < 2:
             raise ConfigError(f"speeds: expected at least two to tell apart, got {list(speeds)}")
+        numbers = {"gap": gap, "validation_clips": validation_clips, "test_clips": test_clips}
+        if low := [name for name, number in numbers.items() if number < 1]:
+            raise ConfigError(f"{low[0]}: expected at least 1, got {numbers[low[0]]}")
         if per_window < 1 or self.batch_size % (2 * per_window):
             raise ConfigError(
                 f"batch_size: clips come from pairs of windows, {2 * per_window} at a time: expected a multiple of "
@@ -106,6 +110,9 @@ class PretextData(VideoData):
         self.rules = Rules(length=length, speeds=self.speeds, steps=self.steps, gap=gap)
         if window < self.shortest:
             raise ConfigError(f"window: the tasks need {self.shortest} frames, got {window}")
+        widest = max(self.steps) * (length - 1) + 1
+        if set(tasks) != {"speed"} and window < widest:
+            raise ConfigError(f"steps: one of {max(self.steps)} reaches over {widest} frames, and window is {window}")
 
     @property
     def shortest(self) -> int:
@@ -138,10 +145,11 @@ class PretextData(VideoData):
 
     @cached_property
     def _sources(self) -> list[Video]:
-        sources = {video.id: video for split in self.splits() for video in self.benchmark.sources(split)}
+        listed = [first_of_both(self.benchmark.sources(split), self.max_videos) for split in self.splits()]
+        sources = {video.id: video for of_split in listed for video in of_split}
         if leaked := [video.id for video in sources.values() if video.split == "test"]:
             raise DataError(f"{self.benchmark.name}: {leaked[0]} is a test video, which no clip may be drawn from")
-        return list(sources.values())[: self.max_videos]
+        return list(sources.values())
 
     @cached_property
     def _long_enough(self) -> list[Video]:

@@ -68,6 +68,11 @@ class AnomalySSL(PretextMethod):
         flip: bool = True,
         **shared: Any,
     ) -> None:
+        if size is not None and min(size) < 1:
+            raise ConfigError(f"size: expected a width and a height of at least 1, got {list(size)}")
+        for name, share in {"jitter": jitter, "blur": blur, "mask": mask}.items():
+            if not 0 <= share <= 1:
+                raise ConfigError(f"{name}: expected a share from 0 to 1, got {share}")
         network = video_encoder(encoder)
         super().__init__(dim=network.dim, **shared)
         self.encoder = encoder

@@ -68,6 +68,11 @@ class PretextMethod(Collecting):
             raise ConfigError(f"tasks: expected some of {', '.join(TASKS)}, each once, got {list(tasks)}")
         if task_weights is not None and set(task_weights) != set(tasks):
             raise ConfigError(f"task_weights: expected one for each of {', '.join(tasks)}, got {dict(task_weights)}")
+        if hidden < 1 or not 0 <= warmup <= 1 or min(learning_rate, weight_decay) < 0:
+            raise ConfigError(
+                "expected hidden of at least 1, warmup from 0 to 1, learning_rate and weight_decay of at least 0, got "
+                f"{hidden}, {warmup}, {learning_rate} and {weight_decay}"
+            )
         super().__init__()
         self.dim = dim
         self.tasks = tuple(tasks)
