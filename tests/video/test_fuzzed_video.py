@@ -72,7 +72,8 @@ def forgiving_decode(path: Path) -> dict[int, np.ndarray]:
 def outcome(path: Path, draw: np.random.Generator) -> str:
     """Read a mutated file in all ways.
 
-    "refused", "broken" where a part is an error, "differs" where a frame is not that of a sequential decode, or "whole".
+    "refused", "broken" where a part is an error, "differs" where a frame is not that of a sequential decode, or
+    "whole".
     """
     result = "whole"
     try:
