@@ -22,7 +22,7 @@ $(READY): pyproject.toml constraints.txt .ci/setup
 	PYTHON=$(PYTHON) VENV=$(VENV) .ci/setup
 	@touch $@
 
-demo: $(READY) ## generated footage to a comparison page, without data and weights (minutes on 2 cores)
+demo: $(READY) ## generated footage to a comparison page, without data and weights (14 minutes on 2 cores)
 	$(BIN)/vad data make --benchmark Synthetic
 	$(BIN)/vad run --config experiments/lbr_spr_synthetic.yaml --trainer.max_epochs 3 --name demo
 	$(BIN)/vad run --config experiments/ssmtl_synthetic.yaml --data.every 4 --trainer.max_epochs 3 --name demo
